@@ -31,6 +31,7 @@ BENCHES = {
     "fairness": [models.WINDING],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],
+    "optimise": [models.GPT2],
     "load": [models.LARGE],
     "quantized": [models.TINY],
 }

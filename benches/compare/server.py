@@ -14,6 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx
 import torch
 import zstandard
 
@@ -137,6 +138,13 @@ class Server:
         """Makes a tenant. Returns a key of it, whose jobs end when nobody waits for them."""
         self.ask("POST", "tenants", {"name": name})
         return self.ask("POST", "keys", {"tenant": name, "cancel_when_gone": "1s"})["key"]
+
+    def explain(self, request):
+        """Returns what the server says of a request without running it."""
+        form = {"data": json.dumps(request.fields)}
+        headers = {"ndif-api-key": self.key}
+        answer = httpx.post(f"{self.url}/v1/check", data=form, files={"blob": ("request", request.payload)}, headers=headers)
+        return answer.raise_for_status().json()
 
     def cpu(self):
         """Returns the CPU time of the server and of its worker so far, in seconds."""

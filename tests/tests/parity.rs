@@ -6,8 +6,19 @@ use tests::{Data, smollm2};
 fn remote_results_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    let lists =
-        ["reading", "writing", "invokes", "generation", "sessions", "programs", "caches", "edits", "pipes", "own"];
+    let lists = [
+        "reading",
+        "writing",
+        "invokes",
+        "generation",
+        "sessions",
+        "programs",
+        "caches",
+        "edits",
+        "pipes",
+        "own",
+        "alone",
+    ];
     server.client("parity.py").arguments(&lists).succeed();
 }
 
@@ -22,7 +33,7 @@ fn small_programs_give_what_local_nnsight_gives() {
 fn programs_of_the_length_that_researchers_write_give_what_local_nnsight_gives() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    server.client("parity.py").arguments(&["research"]).succeed();
+    server.client("parity.py").arguments(&["research", "methods"]).succeed();
 }
 
 #[test]

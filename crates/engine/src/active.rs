@@ -496,7 +496,7 @@ fn begin<M: Model>(
 /// `together` says that traces of a session may wait for each other.
 fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, together: bool) -> Result<Running<M>, Raise> {
     let program = &job.program;
-    let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
+    let mut thaw = thaw::Thaw::new(state, machine, program);
     thaw.require_modules(&program.modules)?;
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
         names
@@ -523,7 +523,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
             Ok(Running::new(state, machine, frame, Some(session)))
         }
         Entry::Trace { function, envoy, args, kwargs } => {
-            let edits = thaw.edits_of_root(*envoy)?;
+            let (site, edits) = thaw.traced(*envoy)?;
             let args = args.iter().map(|at| thaw.value(*at)).collect::<Result<_, _>>()?;
             let kwargs = kwargs
                 .iter()
@@ -531,7 +531,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
                 .collect::<Result<_, Raise>>()?;
             state.model.opens(&machine, *function);
             let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
-            let request = TraceRequest { function: *function, args, kwargs, edits, body, tracer, recording };
+            let request = TraceRequest { function: *function, site, args, kwargs, edits, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;
             let mut running = Running::new(state, machine, frame, None);
             running.traces.push(trace);

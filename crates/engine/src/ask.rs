@@ -7,6 +7,7 @@ use program::Function;
 
 use crate::deferral::PutOff;
 use crate::location::Location;
+use crate::model::Site;
 
 /// A request that leaves the interpreter while a block waits.
 pub enum Ask {
@@ -38,6 +39,8 @@ pub enum View {
 #[derive(Clone)]
 pub struct TraceRequest {
     pub function: Function,
+    /// The module that is traced.
+    pub site: Site,
     pub args: Vec<Value>,
     pub kwargs: Vec<(Rc<str>, Value)>,
     /// What runs before the body, and sees all rows.

@@ -1,4 +1,4 @@
-//! `model.edit()`: blocks that each trace of a model begins with.
+//! `model.edit()`: blocks that each trace of a model, or of one module by itself, begins with.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -8,12 +8,12 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Args, Block, Capture, Coroutine, HostObject, HostResult, Machine, Outcome, Siblings, Value};
 
-use crate::envoy::Envoy;
+use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
 use crate::model::Model;
 use crate::tracer::{TraceState, Tracer};
 
-/// The edits of one model, in their order. Each has the variables that there were when it was written.
+/// The edits of one module, in their order. Each has the variables that there were when it was written.
 #[derive(Default)]
 pub struct Edits(RefCell<Vec<Block>>);
 
@@ -48,7 +48,7 @@ pub fn replay(machine: &Machine, edit: &Block) -> Result<Coroutine, Raise> {
 ///
 /// # Errors
 /// `TypeError` for other arguments.
-pub fn open<M: Model>(job: &Rc<JobState<M>>, edits: &Rc<Edits>, args: &Args) -> HostResult {
+pub fn open<M: Model>(job: &Rc<JobState<M>>, place: Place, edits: &Rc<Edits>, args: &Args) -> HostResult {
     let mut inplace = false;
     for (name, value) in &args.keyword {
         match (&**name, value) {
@@ -60,12 +60,13 @@ pub fn open<M: Model>(job: &Rc<JobState<M>>, edits: &Rc<Edits>, args: &Args) -> 
     if !args.positional.is_empty() {
         return Err(Raise::type_error("edit() takes no positional arguments"));
     }
-    Ok(Value::Host(Rc::new(Editor { job: Rc::clone(job), edits: Rc::clone(edits), inplace })).into())
+    Ok(Value::Host(Rc::new(Editor { job: Rc::clone(job), place, edits: Rc::clone(edits), inplace })).into())
 }
 
 /// `model.edit(…)`, until its `with` statement hands over the body.
 struct Editor<M: Model> {
     job: Rc<JobState<M>>,
+    place: Place,
     edits: Rc<Edits>,
     inplace: bool,
 }
@@ -89,7 +90,7 @@ impl<M: Model> HostObject for Editor<M> {
             (Rc::clone(&self.edits), tracer)
         } else {
             let edits = Rc::new(Edits(RefCell::new(self.edits.all())));
-            let edited = Envoy::edited(&self.job, Rc::clone(&edits));
+            let edited = Envoy::edited(&self.job, self.place, Rc::clone(&edits));
             (edits, Value::tuple(vec![tracer, edited]))
         };
         let frame = body.frame.fork(&Rc::new(Siblings::default()));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{
-    Args, Block, Class, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value,
+    Args, Class, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value,
 };
 use program::Function;
 
@@ -25,7 +25,7 @@ use crate::{parameters, python};
 pub struct Envoy<M: Model> {
     job: Rc<JobState<M>>,
     place: Place,
-    /// Of the whole model.
+    /// What its traces begin with, where they are its own; else they are those of all envoys of the module.
     edits: Option<Rc<Edits>>,
 }
 
@@ -56,14 +56,17 @@ impl<M: Model> Envoy<M> {
         Self { job: Rc::clone(job), place, edits: None }
     }
 
-    /// Makes the Python object of the whole model, whose traces begin with edits.
-    pub fn edited(job: &Rc<JobState<M>>, edits: Rc<Edits>) -> Value {
-        Value::Host(Rc::new(Self { edits: Some(edits), ..Self::new(job, Place::Module(Site(0))) }))
+    /// Makes the Python object of a module whose traces begin with edits.
+    pub fn edited(job: &Rc<JobState<M>>, place: Place, edits: Rc<Edits>) -> Value {
+        Value::Host(Rc::new(Self { edits: Some(edits), ..Self::new(job, place) }))
     }
 
-    /// Returns what each trace begins with.
-    pub fn edits(&self) -> Vec<Block> {
-        self.edits.as_ref().map(|edits| edits.all()).unwrap_or_default()
+    /// Returns what each of its traces begins with: an edit of a module holds for traces of that module alone.
+    pub fn edits(&self) -> Rc<Edits> {
+        match &self.edits {
+            Some(edits) => Rc::clone(edits),
+            None => self.job.given.edits(self.place),
+        }
     }
 
     /// Makes the Python object of a module.
@@ -190,19 +193,16 @@ impl<M: Model> Envoy<M> {
         found.push((self.path(), Self::value(&self.job, self.place)));
     }
 
-    /// Opens a trace of this module; its body arrives with the `with` statement.
+    /// Opens a trace of this module by itself; its body arrives with the `with` statement.
     fn trace(&self, function: Function, args: &Args) -> HostResult {
         if self.job.interleaving() {
             return Err(Raise::value_error("Cannot open a trace while the model is already running."));
         }
-        if !self.is_root() {
-            return Err(Raise::value_error(format!(
-                "a trace of `{}` alone is not supported by this server",
-                self.path()
-            )));
-        }
-        let (args, kwargs, edits) = (args.positional.clone(), args.keyword.clone(), self.edits());
-        let request = TraceRequestParts { function, args, kwargs, edits };
+        let Place::Module(site) = self.place else {
+            return Err(Raise::value_error(format!("`{}` runs only as a part of generate()", self.path())));
+        };
+        let (args, kwargs, edits) = (args.positional.clone(), args.keyword.clone(), self.edits().all());
+        let request = TraceRequestParts { function, site, args, kwargs, edits };
         Ok(Value::Host(Rc::new(Tracer {
             job: Rc::clone(&self.job),
             state: Rc::default(),
@@ -385,7 +385,7 @@ impl<M: Model> HostObject for Envoy<M> {
         let Place::Module(site) = self.place else {
             return Err(Raise::type_error(format!("`{}` cannot be called", self.path())));
         };
-        self.job.model.call_module(machine, site, &args, None).map(Outcome::Ready)
+        self.job.model.call_module(machine, site, &args, self.job.attention).map(Outcome::Ready)
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
@@ -480,16 +480,13 @@ impl<M: Model> Envoy<M> {
             "trace" => self.trace(Function::Call, args),
             "generate" if self.is_root() => self.trace(Function::Generate, args),
             // It computes in earnest, which costs more and shows the same shapes.
-            "scan" => self.trace(Function::Call, args),
+            "scan" if self.is_root() => self.trace(Function::Call, args),
             "edit" => {
-                let Some(edits) = &self.edits else {
-                    let message = format!("an edit of `{}` alone is not supported by this server", self.path());
-                    return Err(Raise::value_error(message));
-                };
-                edit::open(&self.job, edits, args)
+                let kept = || self.job.given.keep_edits(self.place);
+                edit::open(&self.job, self.place, &self.edits.clone().unwrap_or_else(kept), args)
             }
             "clear_edits" => {
-                self.edits.iter().for_each(|edits| edits.clear());
+                self.edits().clear();
                 Ok(Value::None.into())
             }
             "skip" => {

@@ -16,8 +16,8 @@ use program::{Batching, DType, Heap, Ref, TensorData};
 use crate::encoding::{Encoding, How, Source, Text};
 use crate::interleaver::Interleaver;
 use crate::model::{
-    Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Wants,
+    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema,
+    Segment, Site, Tensor, Tokenizer, Tree, Wants,
 };
 use crate::python;
 
@@ -251,7 +251,7 @@ impl Model for FakeModel {
         _machine: &Machine,
         _site: Site,
         _args: &Args,
-        _observer: Option<&mut dyn Observer<FakeTensor>>,
+        _attention: Attention,
     ) -> Result<Value, Raise> {
         Err(Raise::type_error("modules of the toy model cannot be called"))
     }

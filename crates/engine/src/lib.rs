@@ -60,8 +60,8 @@ pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
     AbsentSchema, Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout,
-    Model, ModuleSchema, Observer, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema, Segment, Site,
-    Tensor, Tokenizer, Tree, Trunk, Wants,
+    Model, ModuleSchema, Observer, Only, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema, Segment,
+    Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use settings::Settings;
 pub use shape::ShapeClass;

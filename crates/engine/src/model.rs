@@ -340,8 +340,20 @@ pub struct Segment<T> {
     pub trunks: Vec<Rc<dyn Any>>,
     /// What the bits may depend on. Segments of one pass agree.
     pub batching: Batching,
+    /// What is run in the place of the whole model, for a segment that is alone in its pass.
+    pub only: Option<Only>,
     /// What the model did for it.
     pub done: Done,
+}
+
+/// A module that a trace runs by itself: nothing outside of it is computed.
+#[derive(Clone)]
+pub struct Only {
+    pub site: Site,
+    /// What it is given; `None` for a module that takes the segment's tokens.
+    pub given: Option<Args>,
+    /// Whose it is.
+    pub machine: Machine,
 }
 
 /// What a pass did for a segment.
@@ -370,6 +382,7 @@ impl<T> Segment<T> {
             recorder: None,
             trunks: Vec::new(),
             batching: Batching::default(),
+            only: None,
             done: Done::default(),
         }
     }
@@ -606,6 +619,11 @@ pub trait Model: 'static {
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
 
+    /// Returns whether a module takes tokens, as the whole model does: a trace of it is given what one of the model is.
+    fn takes_tokens(&self, site: Site) -> bool {
+        site == Site(0)
+    }
+
     /// Estimates the bytes that a pass over `rows × length` tokens takes, weights apart, where caches grow to `total` tokens
     /// for each row.
     fn pass_bytes(&self, _rows: i64, _length: i64, _total: i64, _attention: Attention) -> u64 {
@@ -721,13 +739,7 @@ pub trait Model: 'static {
     ///
     /// # Errors
     /// The exception that the module would raise.
-    fn call_module(
-        &self,
-        machine: &Machine,
-        site: Site,
-        args: &Args,
-        observer: Option<&mut dyn Observer<Self::Tensor>>,
-    ) -> Result<Value, Raise>;
+    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise>;
 
     /// Reads a plain attribute of a module: a weight (read-only), a buffer, `head_dim`, `config`, `training`.
     /// `None` where the Hugging Face module has no such attribute.

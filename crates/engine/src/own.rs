@@ -1,4 +1,4 @@
-//! What a program gave modules of the model: a class of its own, and attributes.
+//! What a program gave modules of the model: a class of its own, attributes, and edits of one by itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Class, Machine, Value};
 
+use crate::edit::Edits;
 use crate::envoy::Place;
 
 /// What all modules of one job's model were given.
@@ -24,6 +25,7 @@ struct Own {
     /// The class by its module and name, where nothing else of it came.
     unsent: Option<(String, String)>,
     attributes: HashMap<Rc<str>, Value>,
+    edits: Rc<Edits>,
 }
 
 impl Given {
@@ -67,6 +69,19 @@ impl Given {
     /// Notes that of a module's class nothing but the name came.
     pub fn set_unsent(&self, place: Place, module: &str, name: &str) {
         self.modules.borrow_mut().entry(place).or_default().unsent = Some((module.to_owned(), name.to_owned()));
+    }
+
+    /// Returns the edits of a module.
+    pub fn edits(&self, place: Place) -> Rc<Edits> {
+        match self.modules.borrow().get(&place) {
+            Some(own) => Rc::clone(&own.edits),
+            None => Rc::default(),
+        }
+    }
+
+    /// Has a module keep edits.
+    pub fn keep_edits(&self, place: Place) -> Rc<Edits> {
+        Rc::clone(&self.modules.borrow_mut().entry(place).or_default().edits)
     }
 
     /// Sets an attribute of a module.

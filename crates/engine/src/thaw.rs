@@ -12,7 +12,7 @@ use interpreter::function::{Defaults, Definition, Method};
 use interpreter::raise::Raise;
 use interpreter::{Args, Block, HostObject, HostResult, Machine, Outcome, Value};
 use program::datum::{Decorator, Edit};
-use program::{Datum, Heap, Ref, TensorData};
+use program::{Datum, Heap, Program, Ref, TensorData};
 
 use crate::batch_encoding::{self, BatchEncoding};
 use crate::cache::{self, Cache, CacheView, Entry};
@@ -26,6 +26,14 @@ use crate::output::ModelOutput;
 use crate::python;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{TraceState, Tracer};
+
+/// The module whose names the client takes those of a function for that a mode of torch decorates.
+const DECORATORS: &str = "torch.utils._contextlib";
+
+/// Says whether a mode of torch decorates a function: the client takes it to be written in the decorator's file.
+fn is_decorated(filename: &str) -> bool {
+    filename.ends_with("torch/utils/_contextlib.py")
+}
 
 /// Nesting of values beyond which a request is refused.
 const DEPTH: usize = 500;
@@ -42,6 +50,10 @@ pub struct Thaw<'a, M: Model> {
     definitions: HashMap<(Ref, &'a str, &'a str, u32), Definition>,
     tracer: Rc<TraceState>,
     depth: usize,
+    /// Names of the file that the block is in.
+    around: &'a [(String, Ref)],
+    /// What names mean to the request's functions, where that is one thing.
+    elsewhere: Option<HashMap<&'a str, Option<Ref>>>,
 }
 
 /// What a container is given once it is made: elements to append, then keys to set.
@@ -53,7 +65,9 @@ struct Contents<'a> {
 
 impl<'a, M: Model> Thaw<'a, M> {
     /// Begins with an empty memory.
-    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, heap: &'a Heap) -> Self {
+    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, program: &'a Program) -> Self {
+        let heap = &program.heap;
+        let around = if program.source.function == "<module>" { &program.locals } else { &program.globals };
         Self {
             job: Rc::clone(job),
             machine: machine.clone(),
@@ -63,6 +77,8 @@ impl<'a, M: Model> Thaw<'a, M> {
             definitions: HashMap::new(),
             tracer: Rc::default(),
             depth: 0,
+            around,
+            elsewhere: None,
         }
     }
 
@@ -71,15 +87,15 @@ impl<'a, M: Model> Thaw<'a, M> {
         Rc::clone(&self.tracer)
     }
 
-    /// Returns the edits of the model that a request traces, which has to be the whole one.
+    /// Returns the module that a request traces, and what its traces begin with.
     ///
     /// # Errors
-    /// `ValueError` for a trace of a module alone.
-    pub fn edits_of_root(&mut self, at: Ref) -> Result<Vec<Block>, Raise> {
+    /// `ValueError` for what runs in no trace of its own.
+    pub fn traced(&mut self, at: Ref) -> Result<(Site, Vec<Block>), Raise> {
         let value = self.value(at)?;
-        match python::host::<Envoy<M>>(&value) {
-            Some(envoy) if envoy.place() == Place::Module(Site(0)) => Ok(envoy.edits()),
-            _ => Err(Raise::value_error(program::refusals::ALONE)),
+        match python::host::<Envoy<M>>(&value).map(|envoy| (envoy.place(), envoy.edits())) {
+            Some((Place::Module(site), edits)) => Ok((site, edits.all())),
+            _ => Err(Raise::value_error("what the request traces is no module of the model")),
         }
     }
 
@@ -226,9 +242,24 @@ impl<'a, M: Model> Thaw<'a, M> {
                 let function = definition.function(&self.machine, defaults, Rc::clone(&variables))?;
                 // Known before its globals are made: a recursive function is among them.
                 self.made.insert(at, function.clone());
-                for (name, value) in self.named(globals)? {
-                    let before = variables.borrow_mut().insert(name, value);
+                for (name, at) in globals {
+                    if self.is_of_decorator(filename, *at) {
+                        continue;
+                    }
+                    let value = self.value(*at)?;
+                    let before = variables.borrow_mut().insert(name.as_str().into(), value);
                     drop(before);
+                }
+                if is_decorated(filename) {
+                    let text = self.heap.text(*source).unwrap_or_default();
+                    for (name, at) in self.named_elsewhere(text) {
+                        let known = variables.borrow().contains_key(name);
+                        if !known {
+                            let value = self.value(at)?;
+                            let before = variables.borrow_mut().insert(name.into(), value);
+                            drop(before);
+                        }
+                    }
                 }
                 function
             }
@@ -281,22 +312,20 @@ impl<'a, M: Model> Thaw<'a, M> {
                     let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
                     self.job.alias(parent, name, below(envoy, path));
                 }
-                if !envoy.path.is_empty() {
-                    // What is done to a part of the model holds for traces of that part, of which there are none.
-                    let value = Envoy::at(&self.job, &envoy.path).ok_or_else(|| self.no_module(&envoy.path))?;
-                    self.made.insert(at, value.clone());
-                    self.give(envoy)?;
-                    return Ok(value);
-                }
-                let edits = Rc::new(Edits::default());
-                let value = Envoy::edited(&self.job, Rc::clone(&edits));
+                let place = Place::of_path(self.job.model.schema(), &envoy.path);
+                let place = place.ok_or_else(|| self.no_module(&envoy.path))?;
+                // Modules that have none of their own are shown in many places, and come of no copies.
+                let (value, edits) = match envoy.path.is_empty() || !envoy.edits.is_empty() {
+                    true => {
+                        let edits = Rc::new(Edits::default());
+                        (Envoy::edited(&self.job, place, Rc::clone(&edits)), edits)
+                    }
+                    false => (Envoy::value(&self.job, place), Rc::default()),
+                };
                 // Known before its edits are made, and what the program gave it: they name it.
                 self.made.insert(at, value.clone());
                 self.give(envoy)?;
-                for Edit { source, locals, globals } in &envoy.edits {
-                    let (locals, globals) = (self.named(locals)?, self.named(globals)?);
-                    edits.push(Frame::root(&self.machine, source, locals, globals)?);
-                }
+                self.register(&envoy.edits, &edits)?;
                 value
             }
             Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| self.no_module(path))?,
@@ -310,8 +339,49 @@ impl<'a, M: Model> Thaw<'a, M> {
         })
     }
 
+    /// Says whether what a decorated function is sent with under a name is what the decorator's module has there.
+    fn is_of_decorator(&self, filename: &str, at: Ref) -> bool {
+        let module = match self.heap.get(at) {
+            Some(Datum::Attribute { object, .. }) => self.heap.get(*object),
+            Some(Datum::Object { called: true, args, .. }) => args.first().and_then(|object| self.heap.get(*object)),
+            _ => None,
+        };
+        is_decorated(filename) && matches!(module, Some(Datum::Module(name)) if name == DECORATORS)
+    }
+
+    /// Returns what names of a text mean elsewhere in the request, where that is one thing. Of a function that a mode of torch
+    /// decorates, the client looks names up in the decorator's module, and so sends others or none.
+    fn named_elsewhere(&mut self, text: &str) -> Vec<(&'a str, Ref)> {
+        let heap = self.heap;
+        let elsewhere = self.elsewhere.get_or_insert_with(|| {
+            let around = self.around.iter().map(|(name, at)| (name.as_str(), Some(*at)));
+            let mut names: HashMap<&str, Option<Ref>> = around.collect();
+            for at in 0..u32::try_from(heap.len()).unwrap_or(u32::MAX) {
+                let Some(Datum::Function { filename, globals, .. }) = heap.get(Ref(at)) else { continue };
+                for (name, at) in globals.iter().filter(|_| !is_decorated(filename)) {
+                    let known = names.entry(name).or_insert(Some(*at));
+                    *known = known.filter(|known| known == at || heap.get(*known) == heap.get(*at));
+                }
+            }
+            names
+        });
+        let words = text.split(|char: char| !char.is_alphanumeric() && char != '_');
+        let words: std::collections::HashSet<&str> = words.collect();
+        let known = elsewhere.iter().filter(|(name, _)| words.contains(**name));
+        known.filter_map(|(name, at)| Some((*name, (*at)?))).collect()
+    }
+
+    /// Adds edits that the program has registered.
+    fn register(&mut self, registered: &'a [Edit], edits: &Edits) -> Result<(), Raise> {
+        for Edit { source, locals, globals } in registered {
+            let (locals, globals) = (self.named(locals)?, self.named(globals)?);
+            edits.push(Frame::root(&self.machine, source, locals, globals)?);
+        }
+        Ok(())
+    }
+
     /// Gives modules of the model what the program gave them.
-    fn give(&mut self, envoy: &program::datum::Envoy) -> Result<(), Raise> {
+    fn give(&mut self, envoy: &'a program::datum::Envoy) -> Result<(), Raise> {
         let job = Rc::clone(&self.job);
         for own in &envoy.own {
             let path = below(envoy, &own.path);
@@ -330,6 +400,10 @@ impl<'a, M: Model> Thaw<'a, M> {
             for (name, at) in &own.attributes {
                 let value = self.value(*at)?;
                 job.given.set(&self.machine, place, name, value)?;
+            }
+            if !own.edits.is_empty() {
+                let edits = job.given.keep_edits(place);
+                self.register(&own.edits, &edits)?;
             }
         }
         Ok(())

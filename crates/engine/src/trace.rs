@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use interpreter::frame::Frame;
-use interpreter::raise::Raise;
-use interpreter::{Coroutine, Machine, Step, Value};
-use program::Function;
+use interpreter::raise::{Kind, Raise};
+use interpreter::{Args, Coroutine, Machine, Step, Value};
+use program::{DType, Function};
 
 use crate::ask::{Ask, TraceRequest};
 use crate::edit;
@@ -13,9 +13,10 @@ use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
-use crate::model::{Forwarded, Model, Segment, Tree};
+use crate::model::{Forwarded, Model, Only, Segment, Site, Tensor, Tree};
 use crate::pipe::Pipe;
 use crate::prompt::{self, Batch, Beside, Prompt, Row};
+use crate::python;
 use crate::run::{Ending, Run};
 use crate::tracer::TraceState;
 use crate::tree;
@@ -55,9 +56,12 @@ struct CallForm {
     placed: bool,
 }
 
+/// A block, with its first row and how many it has; `None` sees all.
+type Block = (Coroutine, Option<(i64, i64)>);
+
 enum Work<M: Model> {
-    /// One forward pass.
-    Forward { kwargs: Vec<(Rc<str>, Value)>, recording: bool, done: bool },
+    /// One forward pass, or what a module does alone.
+    Forward { kwargs: Vec<(Rc<str>, Value)>, only: Option<Only>, recording: bool, done: bool },
     Generate {
         generation: Box<Generation<M>>,
         /// What becomes of the tokens; `None` shows them as they are.
@@ -88,6 +92,12 @@ impl<M: Model> Prepared<M> {
     /// # Errors
     /// `ValueError` for input that makes no batch, `OutOfMemoryError` for one that is too large.
     pub fn new(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
+        if request.site != Site(0) {
+            let args = Args { positional: request.args.clone(), keyword: request.kwargs.clone() };
+            let given = !args.positional.is_empty() || !args.keyword.is_empty();
+            let input = given.then(|| Input::alone(job, machine, &request, args)).transpose()?;
+            return Ok(Self { request, kwargs: Vec::new(), input });
+        }
         let direct = prompt::read(job, machine, &request.args, &request.kwargs)?;
         if direct.rows.is_empty() {
             return Ok(Self { request, kwargs: direct.rest, input: None });
@@ -102,7 +112,6 @@ impl<M: Model> Prepared<M> {
     /// What a body without input raises; `ValueError` where it opens no invokes.
     pub fn start(self, job: &Rc<JobState<M>>, machine: &Machine) -> Result<Trace<M>, Raise> {
         let Self { request, mut kwargs, input } = self;
-        let parent = Rc::clone(&request.body.frame);
         let edits = request.edits.iter().map(|edit| Ok((edit::replay(machine, edit)?, None)));
         let mut blocks = edits.collect::<Result<Vec<_>, Raise>>()?;
         let input = match input {
@@ -117,6 +126,9 @@ impl<M: Model> Prepared<M> {
                     ));
                 }
                 collect(job, machine, &request)?;
+                if request.site != Site(0) {
+                    return Self::start_alone(job, machine, request, blocks);
+                }
                 let mut rows: Vec<Row> = Vec::new();
                 let mut beside = Beside::default();
                 for invoke in request.tracer.invokes.take() {
@@ -134,9 +146,7 @@ impl<M: Model> Prepared<M> {
                     blocks.push((Coroutine::of_block(machine, invoke.body), group));
                 }
                 if rows.is_empty() {
-                    return Err(Raise::value_error(
-                        "trace() needs an input, or at least one `with tracer.invoke(...)` block",
-                    ));
+                    return Err(no_input());
                 }
                 let several = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
                 if several && request.function != Function::Call && job.model.copies(&kwargs)? > 1 {
@@ -155,7 +165,42 @@ impl<M: Model> Prepared<M> {
                 Input::new(job, machine, &request, Prompt { rows, rest: kwargs, beside })?
             }
         };
+        Self::begin(job, machine, &request, input, blocks)
+    }
+
+    /// Starts the invokes of a trace of one module, of which one has an input: nnsight joins inputs of whole models only.
+    fn start_alone(
+        job: &Rc<JobState<M>>,
+        machine: &Machine,
+        request: TraceRequest,
+        mut blocks: Vec<Block>,
+    ) -> Result<Trace<M>, Raise> {
+        let mut args: Option<Args> = None;
+        for invoke in request.tracer.invokes.take() {
+            let given = !invoke.args.is_empty() || !invoke.kwargs.is_empty();
+            if given && args.is_some() {
+                let message = "Envoy does not support batching multiple invokes";
+                return Err(Raise::new(Kind::NotImplementedError, message));
+            }
+            if given {
+                args = Some(Args { positional: invoke.args, keyword: invoke.kwargs });
+            }
+            blocks.push((Coroutine::of_block(machine, invoke.body), None));
+        }
+        let args = args.ok_or_else(no_input)?;
+        let input = Input::alone(job, machine, &request, args)?;
+        Self::begin(job, machine, &request, input, blocks)
+    }
+
+    fn begin(
+        job: &Rc<JobState<M>>,
+        machine: &Machine,
+        request: &TraceRequest,
+        input: Input<M>,
+        blocks: Vec<Block>,
+    ) -> Result<Trace<M>, Raise> {
         let Input { batch, work, arguments, bytes } = input;
+        let parent = Rc::clone(&request.body.frame);
         request.tracer.running.set(true);
         let several = matches!(work, Work::Generate { .. });
         let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
@@ -167,8 +212,12 @@ impl<M: Model> Prepared<M> {
             }
             forward => forward,
         };
-        Ok(Trace { run, work, arguments, batch, bytes, tracer: request.tracer, parent })
+        Ok(Trace { run, work, arguments, batch, bytes, tracer: Rc::clone(&request.tracer), parent })
     }
+}
+
+fn no_input() -> Raise {
+    Raise::value_error("trace() needs an input, or at least one `with tracer.invoke(...)` block")
 }
 
 fn count(rows: &[Row]) -> i64 {
@@ -176,6 +225,51 @@ fn count(rows: &[Row]) -> i64 {
 }
 
 impl<M: Model> Input<M> {
+    /// Takes what one module is given, which shares no pass.
+    fn alone(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRequest, args: Args) -> Result<Self, Raise> {
+        let TraceRequest { site, recording, .. } = *request;
+        let only = Only { site, given: None, machine: machine.clone() };
+        if job.model.takes_tokens(site) {
+            let text = args.positional.iter().any(|value| python::string(value).is_some());
+            if text {
+                return Err(Raise::type_error("a module by itself takes token ids, and no text: trace the model"));
+            }
+            let prompt = prompt::read(job, machine, &args.positional, &args.keyword)?;
+            if prompt.rows.is_empty() {
+                return Err(Raise::value_error("You must specify exactly one of input_ids or inputs_embeds"));
+            }
+            let input = Self::new(job, machine, request, prompt)?;
+            let Work::Forward { kwargs, recording, done, .. } = input.work else { return Err(no_input()) };
+            return Ok(Self {
+                work: Work::Forward { kwargs, only: Some(only), recording, done },
+                arguments: None,
+                ..input
+            });
+        }
+        let values = args.positional.iter().chain(args.keyword.iter().map(|(_, value)| value));
+        let first = values.filter_map(M::Tensor::of_value).next();
+        let sizes = first.as_ref().map(Tensor::shape).unwrap_or_default();
+        // Of numbers, the last dimension is not of tokens.
+        let ids = first.as_ref().is_some_and(|tensor| tensor.dtype() == Some(DType::Int64));
+        let (rows, length) = match (sizes.as_slice(), ids) {
+            (&[rows, length, _, ..], _) | (&[rows, length], true) => (rows, length),
+            (&[length, _], false) | (&[length], true) => (1, length),
+            _ => (1, 1),
+        };
+        let (bytes, limit) = (job.model.pass_bytes(rows, length, length, job.attention), machine.limits().tensor_bytes);
+        if bytes > limit {
+            return Err(prompt::too_large(rows, length, length, bytes, limit));
+        }
+        let batch = Batch { rows, length, ids: Vec::new(), mask: Vec::new(), positions: None };
+        let only = Some(Only { given: Some(args), ..only });
+        Ok(Self {
+            batch,
+            work: Work::Forward { kwargs: Vec::new(), only, recording, done: false },
+            arguments: None,
+            bytes,
+        })
+    }
+
     fn new(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRequest, prompt: Prompt) -> Result<Self, Raise> {
         let TraceRequest { function, recording, .. } = *request;
         let mut batch = prompt::pad_left(&prompt.rows, prompt::pad_token(&*job.model.tokenizer()));
@@ -199,7 +293,7 @@ impl<M: Model> Input<M> {
         let work = match function {
             Function::Call => {
                 job.model.accept(&kwargs)?;
-                Work::Forward { kwargs, recording, done: false }
+                Work::Forward { kwargs, only: None, recording, done: false }
             }
             Function::Generate | Function::Pipe => {
                 let mut generation = Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?;
@@ -291,7 +385,9 @@ impl<M: Model> Trace<M> {
     /// forward pass over whole rows without arguments of its own, of which nobody may look at operations.
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
-            Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty() && self.run.job.model.caches(),
+            Work::Forward { kwargs, only, recording, .. } => {
+                !recording && kwargs.is_empty() && only.is_none() && self.run.job.model.caches()
+            }
             Work::Generate { generation, .. } => {
                 self.run.passes() == 0 && generation.caches() && !generation.collects()
             }
@@ -308,7 +404,13 @@ impl<M: Model> Trace<M> {
         self.run.begin_pass();
         match &mut self.work {
             Work::Generate { generation, .. } => generation.segment(),
-            Work::Forward { kwargs, recording, .. } => {
+            Work::Forward { only: Some(only @ Only { given: Some(_), .. }), recording, .. } => Ok(Segment {
+                attention: self.run.job.attention,
+                only: Some(only.clone()),
+                recorder: recording.then(|| self.run.machine.clone()),
+                ..Segment::new(self.batch.rows, self.batch.length, prompt::shaped_tensor(vec![0], &[])?)
+            }),
+            Work::Forward { kwargs, only, recording, .. } => {
                 let Batch { rows, length, .. } = self.batch;
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
                 let asked = kwargs.iter().find(|(name, _)| &**name == "use_cache");
@@ -327,6 +429,7 @@ impl<M: Model> Trace<M> {
                     },
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
+                    only: only.clone(),
                     recorder: recording.then(|| self.run.machine.clone()),
                     ..Segment::new(rows, length, tensor(&self.batch.ids)?)
                 })

@@ -15,7 +15,7 @@ use crate::cache;
 use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
-use crate::model::Model;
+use crate::model::{Model, Site};
 use crate::nnsight::OUT_OF_ORDER;
 use crate::python;
 
@@ -58,6 +58,7 @@ pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
 /// What `model.trace(…)` was called with, until the body is known.
 pub struct TraceRequestParts {
     pub function: program::Function,
+    pub site: Site,
     pub args: Vec<Value>,
     pub kwargs: Vec<(Rc<str>, Value)>,
     pub edits: Vec<Block>,
@@ -139,7 +140,10 @@ impl<M: Model> HostObject for Tracer<M> {
             return Err(Raise::value_error("this trace has been opened already"));
         };
         // A trace without input of its own runs its body before the model does.
-        let simple = parts.function == program::Function::Call && !parts.args.is_empty() && parts.edits.is_empty();
+        let simple = parts.function == program::Function::Call
+            && parts.site == Site(0)
+            && !parts.args.is_empty()
+            && parts.edits.is_empty();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
         let deferral = if simple { Deferral::of(machine) } else { None };
@@ -148,6 +152,7 @@ impl<M: Model> HostObject for Tracer<M> {
         self.job.model.opens(machine, parts.function);
         let request = Box::new(TraceRequest {
             function: parts.function,
+            site: parts.site,
             args: parts.args,
             kwargs: parts.kwargs,
             edits: parts.edits,

@@ -15,7 +15,7 @@ mod thaw;
 mod trace;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use program::ir::{Code, Span, Text};
@@ -33,6 +33,8 @@ use value::{Deps, Given, Held, Names, Thing};
 const STEPS: u32 = 60_000;
 /// The same where a program is only looked through for what is refused.
 const FEW: u32 = 6_000;
+/// Values that are looked at for a step.
+const LOOKED: usize = 4;
 /// Calls of the user's functions that are looked into, one inside another.
 const CALLS: u32 = 24;
 /// Elements that are told apart in a container, and turns of a loop that are taken one by one.
@@ -48,6 +50,9 @@ pub struct Walked {
     pub saved: Vec<Kept>,
     /// Whether everything was gone through.
     pub complete: bool,
+    /// Values that were looked at or copied.
+    #[cfg(test)]
+    pub looked: u64,
 }
 
 /// A name that comes back.
@@ -64,7 +69,13 @@ pub struct Kept {
 pub fn walk(program: &Program, outline: Option<&Outline>, limits: &Limits, tokens: Tokens<'_>) -> Walked {
     let Ok(code) = lower::block(&program.source, limits) else {
         // Whoever checked it found nothing wrong.
-        return Walked { graph: Graph::default(), saved: Vec::new(), complete: false };
+        return Walked {
+            graph: Graph::default(),
+            saved: Vec::new(),
+            complete: false,
+            #[cfg(test)]
+            looked: 0,
+        };
     };
     let first = Walk::new(program, outline, limits, tokens, Vec::new()).go(&code);
     if first.graph.traces.iter().all(|trace| trace.inputs.len() < 2) {
@@ -98,6 +109,9 @@ struct Walk<'a> {
     graph: Graph,
     now: Now,
     left: u32,
+    /// Values that were looked at in all.
+    #[cfg(test)]
+    worked: u64,
     calls: u32,
 }
 
@@ -159,21 +173,16 @@ impl<'a> Walk<'a> {
             graph: Graph::default(),
             now,
             left: STEPS,
+            #[cfg(test)]
+            worked: 0,
             calls: 0,
         }
     }
 
     fn go(mut self, code: &Rc<Code>) -> Walked {
-        let globals = Rc::new(Names(self.program.globals.clone()));
+        let globals = Rc::new(Names::new(&self.program.globals));
         let frame = self.held.frame(code, None, &globals);
-        for (name, at) in &self.program.locals {
-            if let Some(slot) = code.slots.iter().position(|slot| **slot == **name) {
-                let thing = self.thaw(*at);
-                if let Some(frame) = self.held.frames.get_mut(frame) {
-                    frame.slots[slot] = Some(thing);
-                }
-            }
-        }
+        self.fill(frame, code, &self.program.locals);
         self.now.text = Rc::clone(&code.text);
         self.of_request(code.body.statements.first().map_or(0, |statement| statement.span.line));
         match &self.program.entry {
@@ -189,7 +198,9 @@ impl<'a> Walk<'a> {
                 let line = code.body.statements.first().map_or(0, |statement| statement.span.line);
                 let positional = args.iter().map(|at| self.thaw(*at)).collect();
                 let keyword = kwargs.iter().map(|(name, at)| (name.as_str().into(), self.thaw(*at))).collect();
-                let given = Given { line, positional, keyword, more: false };
+                let alone =
+                    matches!(self.program.heap.get(*envoy), Some(Datum::Envoy(envoy)) if !envoy.path.is_empty());
+                let given = Given { line, positional, keyword, more: false, alone };
                 self.of_arguments(calls, &given);
                 let edits = match self.program.heap.get(*envoy) {
                     Some(Datum::Envoy(envoy)) => envoy.edits.clone(),
@@ -218,30 +229,46 @@ impl<'a> Walk<'a> {
                 saved.push(Kept { name: name.to_string(), form: self.held.form(thing), bytes, all, mark });
             }
         }
-        Walked { graph: self.graph, saved, complete: self.left > 0 }
+        Walked {
+            graph: self.graph,
+            saved,
+            complete: self.left > 0,
+            #[cfg(test)]
+            looked: self.worked + self.held.looked() as u64,
+        }
     }
 
     /// Runs a block that an edit of the model registered.
     fn edit(&mut self, edit: &program::datum::Edit) {
         let Ok(code) = lower::block(&edit.source, self.limits) else { return };
-        let globals = Rc::new(Names(edit.globals.clone()));
+        let globals = Rc::new(Names::new(&edit.globals));
         let frame = self.held.frame(&code, None, &globals);
-        for (name, at) in &edit.locals {
-            if let Some(slot) = code.slots.iter().position(|slot| **slot == **name) {
-                let thing = self.thaw(*at);
-                if let Some(frame) = self.held.frames.get_mut(frame) {
-                    frame.slots[slot] = Some(thing);
-                }
-            }
-        }
+        self.fill(frame, &code, &edit.locals);
         let before = std::mem::replace(&mut self.now.text, Rc::clone(&code.text));
         self.body(frame, &code.body);
         self.now.text = before;
     }
 
-    /// Counts a step. Returns whether there was one left.
+    /// Gives variables of a frame what a request brings along for them.
+    fn fill(&mut self, frame: usize, code: &Code, locals: &[(String, Ref)]) {
+        let slots: HashMap<&str, usize> = code.slots.iter().enumerate().map(|(at, slot)| (&**slot, at)).collect();
+        for (name, at) in locals {
+            let Some(slot) = slots.get(name.as_str()) else { continue };
+            let thing = self.thaw(*at);
+            if let Some(frame) = self.held.frames.get_mut(frame) {
+                frame.slots[*slot] = Some(thing);
+            }
+        }
+    }
+
+    /// Counts a step, and what was looked at since the last one. Returns whether there was one left.
     fn step(&mut self) -> bool {
-        self.pay(1)
+        let looked = self.held.looked();
+        #[cfg(test)]
+        {
+            self.worked += looked as u64;
+        }
+        self.pay(1 + looked / LOOKED)
     }
 
     fn pay(&mut self, steps: usize) -> bool {
@@ -306,14 +333,14 @@ impl<'a> Walk<'a> {
     }
 
     fn deps(&mut self, thing: &Thing) -> Deps {
-        let size = match thing.what {
-            value::What::List(at) | value::What::Tuple(at) => self.held.lists.get(at).map_or(0, |it| it.items.len()),
-            value::What::Dict(at) => self.held.dicts.get(at).map_or(0, |it| it.pairs.len()),
-            value::What::Method(..) | value::What::Bound(..) => 1,
-            _ => return Rc::clone(&thing.from),
-        };
-        self.pay(size);
-        Rc::new(self.held.deps(thing))
+        match thing.what {
+            value::What::List(_)
+            | value::What::Tuple(_)
+            | value::What::Dict(_)
+            | value::What::Method(..)
+            | value::What::Bound(..) => Rc::new(self.held.deps(thing)),
+            _ => Rc::clone(&thing.from),
+        }
     }
 
     fn all_deps<'t>(&mut self, things: impl IntoIterator<Item = &'t Thing>) -> BTreeSet<u32> {

@@ -491,6 +491,14 @@ impl Output for Record {
 }
 
 impl Record {
+    /// Returns it as the base model's own caller has it.
+    pub fn returned(self, tuple: bool) -> Flow {
+        match tuple {
+            true => Tree::Tuple(self.0.into_iter().map(|(_, flow)| flow).collect()),
+            false => Tree::Record { class: self.1, fields: self.0 },
+        }
+    }
+
     fn take(&mut self, name: &str) -> Option<Flow> {
         let at = self.0.iter().position(|(field, _)| *field == name)?;
         Some(self.0.remove(at).1)

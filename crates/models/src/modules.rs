@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use engine::output::ModelOutput;
-use engine::{Attention, Inputs, Layout, Observer, Packed, Part, Site, Tree};
+use engine::{
+    Attention, Forwarded, Inputs, Interrupt, Layout, Observer, Only, Packed, Part, Segment, Site, Tree, Wants,
+};
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
 use kernels::Products;
@@ -15,10 +17,10 @@ use crate::decoder::{Shared, Stream};
 use crate::experts::Sparse;
 use crate::family::{Form, NormKind};
 use crate::nn::Table;
-use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
+use crate::pass::{Arguments, Flow, Input as _, Nobody, Output, Pass, Result};
 use crate::rotary::Rotary;
 use crate::source::Shown;
-use crate::tokens::Tokens;
+use crate::tokens::{Recorder, Tokens};
 use crate::transformer::Transformer;
 
 /// Names of plain attributes that modules of any family may have, see [`attribute`]: they are for looking. Those of a
@@ -173,33 +175,159 @@ fn sparse(model: &Transformer, layer: usize) -> Option<&Sparse> {
 pub fn call(
     model: &Transformer,
     machine: &Machine,
-    node: &Node,
-    args: &Args,
-    observer: &mut dyn Observer<torch::Tensor>,
+    site: Site,
+    (args, attention): (&Args, Attention),
 ) -> std::result::Result<Value, Raise> {
+    let node = model.node(site).ok_or_else(no_module)?;
     let job = torch::Job::of(machine);
+    refuse_casts(&job)?;
+    machine.charge_fuel(fuel(args))?;
+    let paying = torch::Paying::new(machine, &job);
+    let products = products(model, node, &job);
+    let run = || {
+        let mut nobody = Nobody;
+        let mut pass = Pass::new(&mut nobody, Layout { parts: vec![batch(args)] }, products);
+        match run(model, node, (args, attention), &mut pass) {
+            Ok(flow) => value(&flow),
+            Err(stop) => match Interrupt::from(stop) {
+                Interrupt::Failed(raise) => Err(raise),
+                Interrupt::Enough => Err(Raise::runtime_error("the module was interrupted")),
+            },
+        }
+    };
+    let result = if job.gradients() { run() } else { tch::no_grad(run) };
+    paying.settle(result)
+}
+
+/// Runs a module by itself in the place of a pass, as a trace of it does.
+///
+/// # Errors
+/// The observer's interrupt; the exception that the module raises.
+pub fn forward(
+    model: &Transformer,
+    segment: &Segment<torch::Tensor>,
+    (only, given): (&Only, &Args),
+    observer: &mut dyn Observer<torch::Tensor>,
+) -> std::result::Result<Forwarded<torch::Tensor>, Interrupt> {
+    let node = model.node(only.site).ok_or_else(no_module)?;
+    let job = torch::Job::of(&only.machine);
+    refuse_casts(&job)?;
+    only.machine.charge_fuel(fuel(given))?;
+    let layout = Layout { parts: vec![batch(given)] };
+    let mut run = || -> Result<Flow> {
+        let mut args = given.clone();
+        // The caller's own arguments are what is shown of the module itself; of those inside it, what it calls them with.
+        if observer.wants(only.site, 0).input {
+            let entered = observer.enter(only.site, arguments(given, &signature(model, node)?)?, &layout)?;
+            if let Some(output) = entered.skipped {
+                return Ok(observer.exit(only.site, output, &layout)?);
+            }
+            let positional = entered.inputs.args.iter().map(value).collect::<std::result::Result<_, _>>()?;
+            let keyword = entered.inputs.kwargs.iter().map(|(name, flow)| Ok(((*name).into(), value(flow)?)));
+            args = Args { positional, keyword: keyword.collect::<std::result::Result<_, Raise>>()? };
+        }
+        let mut inside = Entered { observer: &mut *observer, site: only.site };
+        let mut pass = Pass::new(&mut inside, Layout { parts: vec![batch(&args)] }, products(model, node, &job));
+        let recorder = |machine: &Machine| Recorder { machine: machine.clone(), job: torch::Job::of(machine) };
+        pass.recorders = segment.recorder.iter().map(recorder).collect();
+        run(model, node, (&args, segment.attention), &mut pass)
+    };
+    let output = if segment.recorder.is_some() { run() } else { tch::no_grad(run) };
+    Ok(Forwarded { output: output.map_err(Interrupt::from)?, layout })
+}
+
+/// Watches what is inside a module that has been entered.
+struct Entered<'a> {
+    observer: &'a mut dyn Observer<torch::Tensor>,
+    site: Site,
+}
+
+impl Observer<torch::Tensor> for Entered<'_> {
+    fn wants(&self, site: Site, segment: usize) -> Wants {
+        let wants = self.observer.wants(site, segment);
+        Wants { input: wants.input && site != self.site, ..wants }
+    }
+
+    fn live(&self, segment: usize) -> bool {
+        self.observer.live(segment)
+    }
+
+    fn enter(
+        &mut self,
+        site: Site,
+        inputs: Arguments,
+        layout: &Layout,
+    ) -> std::result::Result<engine::Entered<torch::Tensor>, Interrupt> {
+        self.observer.enter(site, inputs, layout)
+    }
+
+    fn exit(&mut self, site: Site, output: Flow, layout: &Layout) -> std::result::Result<Flow, Interrupt> {
+        self.observer.exit(site, output, layout)
+    }
+
+    fn leaves_out(&self, site: Site, segment: usize) -> bool {
+        self.observer.leaves_out(site, segment)
+    }
+
+    fn moved(&self, segment: usize, from: &torch::Tensor, to: &torch::Tensor) -> std::result::Result<(), Raise> {
+        self.observer.moved(segment, from, to)
+    }
+
+    fn rest(&self) {
+        self.observer.rest();
+    }
+
+    fn between_layers(&mut self) -> std::result::Result<(), Interrupt> {
+        self.observer.between_layers()
+    }
+
+    fn written(&mut self, segment: usize) -> std::result::Result<Vec<i64>, Raise> {
+        self.observer.written(segment)
+    }
+}
+
+fn no_module() -> Raise {
+    Raise::runtime_error("the model has no such module")
+}
+
+fn refuse_casts(job: &torch::Job) -> std::result::Result<(), Raise> {
     if job.casts() {
         return Err(Raise::runtime_error(
             "calling a module of the served model inside torch.autocast is not supported by this server: it computes in the \
              type of its weights",
         ));
     }
-    machine.charge_fuel(fuel(args))?;
-    let paying = torch::Paying::new(machine, &job);
-    // As in a pass, so that a module gives the same bits in both.
-    let products = match node {
-        Node::Linear(linear) if linear.site == model.decoder.head.site => model.products(job.rows()).of_head(),
-        _ => model.products(job.rows()),
-    };
-    let run = || match run(model, node, args, observer, products) {
-        Ok(flow) => value(&flow),
-        Err(stop) => match engine::Interrupt::from(stop) {
-            engine::Interrupt::Failed(raise) => Err(raise),
-            engine::Interrupt::Enough => Err(Raise::runtime_error("the module was interrupted")),
-        },
-    };
-    let result = if job.gradients() { run() } else { tch::no_grad(run) };
-    paying.settle(result)
+    Ok(())
+}
+
+/// Returns how a module multiplies: as in a pass, so that it gives the same bits in both.
+fn products(model: &Transformer, node: &Node, job: &torch::Job) -> Products {
+    let products = model.products(job.rows());
+    match node {
+        Node::Linear(linear) if linear.site == model.decoder.head.site => products.of_head(),
+        _ => products,
+    }
+}
+
+/// Returns the names of a module's arguments.
+fn signature(model: &Transformer, node: &Node) -> Result<Vec<&'static str>> {
+    let calls = model.decoder.about.blueprint.calls;
+    let of = |form: &'static Form| form.signature.iter().chain(form.keyword).copied().collect();
+    Ok(match node {
+        Node::Linear(_) | Node::Embedding(_) | Node::Dropout(_) | Node::Activation(_) => vec!["input"],
+        Node::Conv1D(_) => vec!["x"],
+        Node::Norm(norm) => vec![match norm.kind {
+            NormKind::Layer => "input",
+            NormKind::RmsOnePlus => "x",
+            NormKind::Rms | NormKind::RmsWide => "hidden_states",
+        }],
+        Node::Mlp(layer) => vec![model.decoder.at(*layer)?.argument()],
+        Node::Layer(_) => of(&calls.layer),
+        Node::Attention(_) => of(&calls.attention),
+        Node::Router(_) => vec!["hidden_states"],
+        Node::Rotary => vec!["x", "position_ids", "layer_type"],
+        Node::Experts(_) | Node::List | Node::Root | Node::Around | Node::Base => Vec::new(),
+    })
 }
 
 /// One unit, and one more for every 64 elements that go in: each meets a row of weights.
@@ -208,49 +336,33 @@ fn fuel(args: &Args) -> u64 {
     1 + values.filter_map(torch::Tensor::of).map(|tensor| tensor.elements() / 64).sum::<u64>()
 }
 
-fn run(
-    model: &Transformer,
-    node: &Node,
-    args: &Args,
-    observer: &mut dyn Observer<torch::Tensor>,
-    products: Products,
-) -> Result<Flow> {
+fn run(model: &Transformer, node: &Node, (args, attention): (&Args, Attention), pass: &mut Pass<'_>) -> Result<Flow> {
     let decoder = &model.decoder;
-    let about = &decoder.about;
-    let calls = about.blueprint.calls;
-    let mut pass = Pass::new(observer, Layout { parts: vec![batch(args)] }, products);
-    let pass = &mut pass;
+    let calls = decoder.about.blueprint.calls;
+    let names = signature(model, node)?;
     let output = match node {
-        Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?,
-        Node::Conv1D(conv) => conv.run(pass, &input(pass, args, "x")?)?,
-        Node::Norm(norm) => {
-            let name = match norm.kind {
-                NormKind::Layer => "input",
-                NormKind::RmsOnePlus => "x",
-                NormKind::Rms | NormKind::RmsWide => "hidden_states",
-            };
-            norm.run(pass, &input(pass, args, name)?)?
-        }
-        Node::Embedding(embedding) => embedding.run(pass, &input(pass, args, "input")?)?,
-        Node::Dropout(dropout) => dropout.run(pass, &input(pass, args, "input")?)?,
-        Node::Activation(activation) => activation.run(pass, &input(pass, args, "input")?)?,
+        Node::Linear(linear) => linear.run(pass, &input(pass, args, &names)?)?,
+        Node::Conv1D(conv) => conv.run(pass, &input(pass, args, &names)?)?,
+        Node::Norm(norm) => norm.run(pass, &input(pass, args, &names)?)?,
+        Node::Embedding(embedding) => embedding.run(pass, &input(pass, args, &names)?)?,
+        Node::Dropout(dropout) => dropout.run(pass, &input(pass, args, &names)?)?,
+        Node::Activation(activation) => activation.run(pass, &input(pass, args, &names)?)?,
         Node::Mlp(layer) => {
-            let layer = decoder.at(*layer)?;
-            let hidden = input(pass, args, layer.argument())?;
-            return layer.feed(pass, &hidden);
+            let hidden = input(pass, args, &names)?;
+            return decoder.at(*layer)?.feed(pass, &hidden);
         }
         Node::Layer(index) => {
-            let stream = stream(model, *index, pass, args, &calls.layer)?;
+            let stream = stream(model, *index, pass, (args, attention), &calls.layer)?;
             let attended = decoder.layer(*index, pass, stream)?;
             return Ok(decoder.at(*index)?.show(pass, attended));
         }
         Node::Attention(index) => {
-            let stream = stream(model, *index, pass, args, &calls.attention)?;
+            let stream = stream(model, *index, pass, (args, attention), &calls.attention)?;
             let attended = decoder.at(*index)?.attend(*index, pass, stream)?;
             return Ok(attended.show(pass));
         }
         Node::Router(index) => {
-            let hidden = input(pass, args, "hidden_states")?;
+            let hidden = input(pass, args, &names)?;
             let sparse = sparse(model, *index).ok_or_else(|| Raise::runtime_error("the layer has no router"))?;
             return sparse.router.call(pass, &hidden);
         }
@@ -260,7 +372,7 @@ fn run(
             return Err(Raise::new(Exception::NotImplementedError, message).into());
         }
         Node::Rotary => {
-            let arguments = arguments(args, &["x", "position_ids", "layer_type"])?;
+            let arguments = arguments(args, &names)?;
             let missing = || Raise::runtime_error("the model has no rotary embedding");
             let rotary = decoder.rotary.as_ref().ok_or_else(missing)?;
             let site = rotary.site.ok_or_else(missing)?;
@@ -294,25 +406,33 @@ fn batch(args: &Args) -> Part {
 }
 
 /// Reads the one tensor that a module takes.
-fn input(pass: &Pass<'_>, args: &Args, name: &'static str) -> Result<Tokens> {
-    let given = arguments(args, &[name])?;
+fn input(pass: &Pass<'_>, args: &Args, names: &[&'static str]) -> Result<Tokens> {
+    let given = arguments(args, names)?;
     if given.args.len() + given.kwargs.len() > 1 {
         return Err(Raise::type_error("forward() takes 2 positional arguments but more were given").into());
     }
     match given.args.into_iter().chain(given.kwargs.into_iter().map(|(_, flow)| flow)).next() {
         Some(flow) => pass.tokens(flow),
-        None => Err(Raise::type_error(format!("forward() missing 1 required positional argument: '{name}'")).into()),
+        None => {
+            let name = names.first().copied().unwrap_or_default();
+            Err(Raise::type_error(format!("forward() missing 1 required positional argument: '{name}'")).into())
+        }
     }
 }
 
-fn stream(model: &Transformer, layer: usize, pass: &Pass<'_>, args: &Args, form: &'static Form) -> Result<Stream> {
+fn stream(
+    model: &Transformer,
+    layer: usize,
+    pass: &Pass<'_>,
+    (args, attention): (&Args, Attention),
+    form: &'static Form,
+) -> Result<Stream> {
     let decoder = &model.decoder;
-    let mut signature = form.signature.to_vec();
-    signature.extend(form.keyword);
+    let signature: Vec<&str> = form.signature.iter().chain(form.keyword).copied().collect();
     let arguments = arguments(args, &signature)?;
     let kinds = decoder.about.blueprint.kinds.iter().map(|kind| (kind.window, kind.rope)).collect::<Rc<[_]>>();
     let shared = Shared {
-        attention: vec![decoder.about.attention(Attention::Sdpa)],
+        attention: vec![decoder.about.attention(attention)],
         masks: kinds.iter().map(|_| vec![None]).collect(),
         kinds,
         rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),

@@ -26,7 +26,7 @@ use crate::flags::Flags;
 use crate::generation::{Sampler, Settings};
 use crate::layer::Layer;
 use crate::library;
-use crate::pass::{self, Nobody, Pass};
+use crate::pass::{self, Pass};
 use crate::residency::{Price, Streamed, Streaming};
 use crate::shelf::Keeping;
 use crate::steps::Steps;
@@ -376,6 +376,12 @@ impl Model for Transformer {
         segments: &mut [Segment<torch::Tensor>],
         observer: &mut dyn Observer<torch::Tensor>,
     ) -> Result<Forwarded<torch::Tensor>, Interrupt> {
+        let only = segments.first().and_then(|segment| segment.only.clone());
+        if let ([segment], Some(only)) = (&*segments, &only)
+            && let Some(given) = &only.given
+        {
+            return modules::forward(self, segment, (only, given), observer);
+        }
         let own = |tensor: &torch::Tensor| self.place(tensor.clone()).map(|tensor| tensor.tch().shallow_clone());
         let each = |one: fn(&Segment<torch::Tensor>) -> Option<&torch::Tensor>| {
             segments.iter().map(|segment| one(segment).map(own).transpose()).collect::<Result<_, _>>()
@@ -410,8 +416,12 @@ impl Model for Transformer {
         };
         pass.recorders = segments.iter().map(recorder).collect::<Option<_>>().unwrap_or_default();
         let records = !pass.recorders.is_empty();
-        let run = || decoder::run(&self.decoder, &mut pass, call).map_err(Interrupt::from);
-        let output = if records { run() } else { tch::no_grad(run) };
+        let tuple = call.flags.alone.tuple;
+        let run = || match &only {
+            None => decoder::run(&self.decoder, &mut pass, call),
+            Some(_) => decoder::base(&self.decoder, &mut pass, call).map(|record| record.returned(tuple)),
+        };
+        let output = if records { run() } else { tch::no_grad(run) }.map_err(Interrupt::from);
         for (segment, done) in segments.iter_mut().zip(&pass.done) {
             segment.done = *done;
         }
@@ -432,6 +442,11 @@ impl Model for Transformer {
 
     fn caches(&self) -> bool {
         !matches!(self.config.get("use_cache"), Some(serde_json::Value::Bool(false)))
+    }
+
+    fn takes_tokens(&self, site: Site) -> bool {
+        let about = &self.decoder.about;
+        site == about.root || site == about.around.unwrap_or(about.base)
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
@@ -551,18 +566,8 @@ impl Model for Transformer {
         own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
     }
 
-    fn call_module(
-        &self,
-        machine: &Machine,
-        site: Site,
-        args: &Args,
-        observer: Option<&mut dyn Observer<torch::Tensor>>,
-    ) -> Result<Value, Raise> {
-        let node = self.node(site).ok_or_else(|| Raise::runtime_error("the model has no such module"))?;
-        match observer {
-            Some(observer) => modules::call(self, machine, node, args, observer),
-            None => modules::call(self, machine, node, args, &mut Nobody),
-        }
+    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise> {
+        modules::call(self, machine, site, (args, attention))
     }
 
     fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {

@@ -125,7 +125,7 @@ fn every_module_called_by_itself_returns_what_it_returned_in_the_pass() {
             let machine = machine();
             // Bits are compared: kernels may differ where gradients are recorded, as they were not in the pass.
             model.begin(&machine, false, Batching::Shared, false);
-            let found = model.call_module(&machine, *site, &args, None);
+            let found = model.call_module(&machine, *site, &args, engine::Attention::Sdpa);
             let found = found.unwrap_or_else(|raise| panic!("{path}: {}", raise.message()));
             let (found, expected) = (tensors(&found), tensors(&value(output)));
             assert!(!found.is_empty() && found.len() == expected.len(), "{path}");
@@ -154,7 +154,7 @@ fn activations_round_as_transformers_own() {
         for kind in ["float32", "bfloat16"] {
             let input = torch::Tensor::new(value(kind).shallow_clone()).value();
             let args = Args { positional: vec![input], keyword: Vec::new() };
-            let found = model.call_module(&machine(), site, &args, None);
+            let found = model.call_module(&machine(), site, &args, engine::Attention::Sdpa);
             let found = tensors(&found.unwrap_or_else(|raise| panic!("{name}: {}", raise.message())));
             assert!(found[0].equal(value(&format!("{name}|{kind}"))), "{name} {kind}");
         }
@@ -166,7 +166,7 @@ fn a_wrong_call_raises_what_python_raises() {
     let model = load("llama");
     let call = |path: &str, args: Args| {
         let site = model.schema().site(path).unwrap();
-        model.call_module(&machine(), site, &args, None).err().unwrap().message()
+        model.call_module(&machine(), site, &args, engine::Attention::Sdpa).err().unwrap().message()
     };
     let tensor = torch::Tensor::new(Tensor::ones([1, 2, 5], (tch::Kind::Float, tch::Device::Cpu))).value();
     let one = Args { positional: vec![tensor.clone()], keyword: Vec::new() };

@@ -269,7 +269,7 @@ pub struct Envoy {
     pub own: Vec<Own>,
 }
 
-/// What a program gave one module of the model: a class that derives from nnsight's, attributes, or both.
+/// What a program gave one module of the model: a class that derives from nnsight's, attributes, edits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Own {
     /// Path below the envoy that lists it; `""` is that envoy itself.
@@ -277,6 +277,8 @@ pub struct Own {
     /// A [`Datum::Class`], or a [`Datum::Global`] where only its name was sent: one of nnsight's, or the program's.
     pub class: Option<Ref>,
     pub attributes: Vec<(String, Ref)>,
+    /// What a trace of this module alone begins with. Those of the envoy itself are its own.
+    pub edits: Vec<Edit>,
 }
 
 /// A block registered by `model.edit()`.

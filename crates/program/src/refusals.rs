@@ -1,8 +1,5 @@
 //! What is refused of a request itself: said when it comes, and by whoever would run it.
 
-/// Said of a trace of one module.
-pub const ALONE: &str = "a trace of one module alone is not supported by this server; trace the model";
-
 /// Said of a request for a model with adapters.
 #[must_use]
 pub fn adapters(peft: &str) -> String {

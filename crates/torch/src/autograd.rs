@@ -12,7 +12,7 @@ use libtorch::{Failure, Problem, apart, ffi, foreign};
 use crate::away;
 use crate::cost::PRODUCTS_PER_SECOND;
 use crate::deferred::Deferred;
-use crate::dispatch;
+use crate::dispatch::{self, Argument};
 use crate::dtype;
 use crate::hook;
 use crate::job::{Job, Paying};
@@ -435,9 +435,7 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
         "materialize_grads",
     ];
     let [outputs, inputs, seeds, retain, create, _, unused, batched, materialize] = args.bind("grad", parameters, 2)?;
-    if flag(machine, batched, false)? {
-        return Err(Raise::runtime_error("grad(): argument 'is_grads_batched' is not supported by this server"));
-    }
+    let batched = flag(machine, batched, false)?;
     let zeros = flag(machine, materialize, false)?;
     let unused = python::given(unused).map(|unused| flag(machine, Some(unused), false)).transpose()?;
     if zeros && unused == Some(false) {
@@ -447,11 +445,81 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
     }
     let outputs = tensors_of(&outputs.unwrap_or(Value::None), not_an_output)?;
     let inputs = tensors_of(&inputs.unwrap_or(Value::None), not_an_input)?;
-    let seeds = seeds_of(machine, &outputs, seeds)?;
     let create_graph = flag(machine, create, false)?;
     let retain_graph = flag(machine, python::given(retain), create_graph)?;
     let options = Options { retain_graph, create_graph, allow_unused: unused.unwrap_or(zeros) };
-    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim: Aim::Return { zeros } }.outcome()
+    let aim = Aim::Return { zeros };
+    if batched {
+        let seeds = batches_of(&outputs, seeds)?;
+        return each_of_batch(
+            Asked { machine: machine.clone(), outputs, seeds: Vec::new(), inputs, options, aim },
+            seeds,
+        );
+    }
+    let seeds = seeds_of(machine, &outputs, seeds)?;
+    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim }.outcome()
+}
+
+/// Returns the gradients that outputs begin with, many of each, one behind another.
+fn batches_of(outputs: &[Tensor], given: Option<Value>) -> Result<Vec<Tensor>, Raise> {
+    let seeds = tensors_of(&given.unwrap_or(Value::None), |other| {
+        let name = python::type_name(other);
+        Raise::type_error(format!("gradients can be either Tensors or None, but got {name}"))
+    })?;
+    if seeds.len() != outputs.len() {
+        let (tensors, gradients) = (outputs.len(), seeds.len());
+        return Err(Raise::runtime_error(format!("got {tensors} tensors and {gradients} gradients")));
+    }
+    let count = seeds.first().and_then(|seed| seed.sizes().first().copied());
+    for (at, (output, seed)) in outputs.iter().zip(&seeds).enumerate() {
+        let (own, given) = (output.sizes(), seed.sizes());
+        if given.first().copied() != count || given.get(1..) != Some(own.as_slice()) {
+            return Err(Raise::runtime_error(format!(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The \
+                 sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch \
+                 was detected: grad_output[{at}] has a shape of torch.Size({given:?}) and output[{at}] has a shape of \
+                 torch.Size({own:?}). If you only want some tensors in `grad_output` to be considered batched, consider using \
+                 vmap."
+            )));
+        }
+    }
+    Ok(seeds)
+}
+
+/// Walks a graph once for each element of a batch, and stacks what comes of it.
+fn each_of_batch(asked: Asked, seeds: Vec<Tensor>) -> HostResult {
+    let count = seeds.first().and_then(|seed| seed.sizes().first().copied()).unwrap_or(0);
+    if count == 0 {
+        return Err(Raise::value_error("an empty batch of gradients is not supported by this server"));
+    }
+    Ok(Outcome::Later(Box::pin(async move {
+        let Asked { machine, outputs, inputs, options, aim, .. } = asked;
+        let mut found: Vec<Vec<Value>> = inputs.iter().map(|_| Vec::new()).collect();
+        for at in 0..count {
+            let own = |seed: &Tensor| dispatch::tensor(&machine, "select", "int", &[seed.into(), 0.into(), at.into()]);
+            let walk = Asked {
+                machine: machine.clone(),
+                outputs: outputs.clone(),
+                seeds: seeds.iter().map(|seed| own(seed).map(Some)).collect::<Result<_, _>>()?,
+                inputs: inputs.clone(),
+                // Of those before the last, none is the end of the graph.
+                options: Options { retain_graph: options.retain_graph || at + 1 < count, ..options },
+                aim,
+            };
+            let gradients = machine.settle(walk.outcome()?).await?;
+            for (all, one) in found.iter_mut().zip(python::sequence(&gradients).unwrap_or_default()) {
+                all.push(one);
+            }
+        }
+        let stacked = found.into_iter().map(|all| {
+            // What takes no part in one takes part in none.
+            match all.iter().map(Tensor::of).collect::<Option<Vec<_>>>() {
+                Some(all) => Ok(dispatch::tensor(&machine, "stack", "", &[Argument::Tensors(all), 0.into()])?.value()),
+                None => Ok(Value::None),
+            }
+        });
+        stacked.collect::<Result<_, Raise>>().map(Value::tuple)
+    })))
 }
 
 fn flag(machine: &Machine, value: Option<Value>, default: bool) -> Result<bool, Raise> {

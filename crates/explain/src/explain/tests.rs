@@ -290,6 +290,23 @@ fn programs_that_are_long_deep_or_tied_into_circles_are_told_in_time_and_claims_
 }
 
 #[test]
+fn what_is_looked_at_is_counted_whatever_holds_what() {
+    let nested = format!("x = [1, 1, 1]\n{}{}", "x = [x, x, x]\n".repeat(16), "y = x < x\n".repeat(50));
+    let sliced = "x = list(range(4000))\nfor i in range(3000):\n    y = x[1:]\n";
+    let keyed = "x = {}\nfor i in range(4000):\n    x[i] = i\nfor i in range(4000):\n    y = x[i]\n";
+    let ranges = "for i in range(3000):\n    y = list(range(4000))\n";
+    let bound =
+        "x = list(range(4000))\nfor i in tracer.others:\n    for i in range(3000):\n        y = x\n        y = []\n";
+    for text in [&nested, sliced, keyed, ranges, bound] {
+        let program = program(text, false);
+        let walked = walk::walk(program.get(), None, &Limits::default(), &|_| None);
+        assert!(walked.looked < 400_000, "{} values are looked at for {text:.60}", walked.looked);
+    }
+    let names: String = (0..2000).map(|name| format!("print(n{name})\n")).collect();
+    assert!(told(&program(&names, false), None).complete);
+}
+
+#[test]
 fn text_and_drawing_say_the_same_and_quote_what_users_write() {
     let told = of("x = model.layers[0].output[0][:, -1]  # <script>&\ny = nnsight.save([x])");
     let text = crate::text(&told, true);

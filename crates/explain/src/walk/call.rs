@@ -27,7 +27,7 @@ impl Walk<'_> {
                 }
             }
         }
-        let given = Given { line: span.line, positional, keyword, more };
+        let given = Given { line: span.line, positional, keyword, more, alone: false };
         match &callee.what {
             What::Function(at) => self.of_function(*at, &given),
             What::Bound(receiver, function) => {
@@ -250,7 +250,7 @@ impl Walk<'_> {
     fn of_dict(&mut self, at: usize, object: &Thing, name: &str, given: &Given) -> Thing {
         let Some(dict) = self.held.dicts.get(at) else { return Thing::plain(What::Unknown) };
         let (pairs, exact) = (dict.pairs.clone(), dict.exact);
-        self.pay(pairs.len());
+        self.held.looks(pairs.len());
         match (name, given.positional.as_slice()) {
             ("keys", []) => self.held.list(pairs.into_iter().map(|(key, _)| key).collect(), exact),
             ("values", []) => self.held.list(pairs.into_iter().map(|(_, value)| value).collect(), exact),
@@ -328,6 +328,7 @@ impl Walk<'_> {
         };
         if let Some(calls) = calls {
             given.line = span.line;
+            given.alone = self.path(place).is_none_or(|path| !path.is_empty());
             self.held.given.push(given);
             return Thing::plain(What::Opening(calls, self.held.given.len() - 1));
         }

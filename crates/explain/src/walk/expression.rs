@@ -296,7 +296,7 @@ impl Walk<'_> {
             }
             _ => return None,
         };
-        self.pay(keys.len());
+        self.held.looks(keys.len());
         let mut unsure = false;
         for key in &keys {
             match key.equals(item) {
@@ -314,7 +314,7 @@ impl Walk<'_> {
             What::List(at) | What::Tuple(at) => {
                 let Some(items) = self.held.lists.get(*at) else { return Turns::unknown(thing) };
                 let (things, exact) = (items.items.clone(), items.exact);
-                self.pay(things.len());
+                self.held.looks(things.len());
                 if exact {
                     return Turns::all(things);
                 }
@@ -325,6 +325,7 @@ impl Walk<'_> {
             What::Dict(at) => {
                 let Some(pairs) = self.held.dicts.get(*at) else { return Turns::unknown(thing) };
                 let (keys, exact) = (pairs.pairs.iter().map(|(key, _)| key.clone()).collect(), pairs.exact);
+                self.held.looks(pairs.pairs.len());
                 if exact { Turns::all(keys) } else { Turns::unknown(&Thing::unknown(self.deps(thing))) }
             }
             What::Range(start, stop, step) => {
@@ -333,6 +334,7 @@ impl Walk<'_> {
                 if count > MOST {
                     return Turns::unknown(&Thing::plain(What::Unknown));
                 }
+                self.held.looks(count);
                 // Each lies between the two bounds.
                 let value = |index: usize| start.wrapping_add(i64::try_from(index).unwrap_or(0).wrapping_mul(step));
                 Turns::all((0..count).map(|index| Thing::int(value(index))).collect())
@@ -630,6 +632,7 @@ impl Walk<'_> {
                     if let What::Slice(bounds) = &key.what
                         && let Some(places) = operation::places(bounds, count)
                     {
+                        self.held.looks(places.len());
                         let things = places.into_iter().filter_map(|at| items.items.get(at).cloned()).collect();
                         return match object.what {
                             What::Tuple(_) => self.held.tuple(things),
@@ -640,6 +643,7 @@ impl Walk<'_> {
             }
             What::Dict(at) => {
                 let Some(pairs) = self.held.dicts.get(*at) else { return Thing::plain(What::Unknown) };
+                self.held.looks(pairs.pairs.len());
                 let found = pairs.pairs.iter().find(|(other, _)| other.equals(key) == Some(true));
                 if let (Some((_, value)), true) = (found, pairs.exact) {
                     return value.clone();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use program::ir::{Call, Constant, Expr, ExprKind, Text};
-use program::{Datum, Entry, refusals};
+use program::refusals;
 
 use crate::answer::{Calls, Kind};
 use crate::refused;
@@ -34,12 +34,6 @@ impl Walk<'_> {
     pub fn of_request(&mut self, line: u32) {
         if let Some(peft) = &self.program.env.peft {
             self.refuse(line, format!("ValueError: {}", refusals::adapters(peft)));
-        }
-        if let Entry::Trace { envoy, .. } = &self.program.entry
-            && let Some(Datum::Envoy(envoy)) = self.program.heap.get(*envoy)
-            && !envoy.path.is_empty()
-        {
-            self.refuse(line, format!("ValueError: {}", refusals::ALONE));
         }
     }
 

@@ -437,6 +437,7 @@ impl Walk<'_> {
         let mut next = Some(frame);
         while let Some(frame) = next.and_then(|frame| self.held.frames.get(frame)) {
             next = frame.outer;
+            self.held.looks(frame.slots.len());
             let things: Vec<Thing> = frame.slots.iter().flatten().cloned().collect();
             for thing in things {
                 self.uses(&thing);
@@ -571,6 +572,7 @@ impl Walk<'_> {
                 let certain = self.now.perhaps == 0;
                 let Some(dict) = self.held.dicts.get_mut(*at) else { return };
                 let known = key.as_int().is_some() || key.as_str().is_some();
+                let looked = dict.pairs.len();
                 let same = dict.pairs.iter_mut().find(|(other, _)| other.equals(key) == Some(true));
                 match same {
                     Some((_, slot)) if certain => *slot = value.clone(),
@@ -583,6 +585,7 @@ impl Walk<'_> {
                 if dict.pairs.len() > MOST {
                     self.left = 0;
                 }
+                self.held.looks(looked);
             }
             What::Value(_, Some(spot)) => {
                 let spot = spot.clone();

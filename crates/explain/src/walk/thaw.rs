@@ -179,7 +179,7 @@ impl Walk<'_> {
                 let Ok((root, code)) = lower::function(text, name, filename, *line, self.limits) else {
                     return Thing::plain(What::Unknown);
                 };
-                let globals = std::rc::Rc::new(Names(globals.clone()));
+                let globals = std::rc::Rc::new(Names::new(globals));
                 let around = self.held.frame(&root, None, &globals);
                 let defaults = defaults.iter().map(|at| self.thaw_inside(*at)).collect();
                 let keyword_defaults =

@@ -33,7 +33,8 @@ impl Walk<'_> {
             passes,
             accesses: Vec::new(),
             left_out: 0,
-            unknown: false,
+            // What one module is given has any form, and nothing around it is computed.
+            unknown: given.alone,
             gradients: false,
             at: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -44,7 +45,7 @@ impl Walk<'_> {
         let input = |(name, _): &&(Rc<str>, Thing)| matches!(&**name, "input_ids" | "inputs" | "input" | "text");
         let prompt = given.positional.first().or(given.keyword.iter().find(input).map(|(_, value)| value));
         if let Some(prompt) = prompt.cloned() {
-            self.take(given.line, &prompt, given.positional.len() > 1 || given.more);
+            self.take(given.line, &prompt, given.positional.len() > 1 || given.more || given.alone);
         }
         given.all().iter().for_each(|thing| self.uses(thing));
     }
@@ -106,7 +107,7 @@ impl Walk<'_> {
         let (What::List(at) | What::Tuple(at)) = prompt.what else { return (None, None, None) };
         let Some(items) = self.held.lists.get(at).filter(|items| items.exact) else { return (None, None, None) };
         let items = items.items.clone();
-        self.pay(items.len());
+        self.held.looks(items.len());
         let count = i64::try_from(items.len()).ok();
         if let Some(ids) = items.iter().map(Thing::as_int).collect::<Option<Vec<i64>>>().filter(|ids| !ids.is_empty()) {
             return (Some(1), count, Some(format!("{ids:?}")));

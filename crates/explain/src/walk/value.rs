@@ -1,7 +1,7 @@
 //! What is known of a value while a program is gone through.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use program::datum::Decorator;
@@ -102,6 +102,8 @@ pub struct Given {
     pub keyword: Vec<(Rc<str>, Thing)>,
     /// Whether there are more, by `*` or `**`.
     pub more: bool,
+    /// Whether it is one module that is traced, and not the model.
+    pub alone: bool,
 }
 
 /// Steps of a generation.
@@ -166,9 +168,9 @@ pub struct Instance {
     pub exact: bool,
 }
 
-/// Names that a request brings along, by the place of their values in its heap.
+/// Names that a request brings along, by the place of their values in its heap. Of a name that comes twice, the first counts.
 #[derive(Default)]
-pub struct Names(pub Vec<(String, program::Ref)>);
+pub struct Names(HashMap<String, program::Ref>);
 
 /// All that values hold.
 #[derive(Default)]
@@ -181,10 +183,14 @@ pub struct Held {
     pub frames: Vec<Frame>,
     pub classes: Vec<Class>,
     pub instances: Vec<Instance>,
+    /// Values that were looked at or copied since the walk last paid for that.
+    looked: Cell<usize>,
 }
 
 /// How deep containers are looked through for what went into them.
 const DEPTH: usize = 16;
+/// Values of one form: what holds one thing many times has as many.
+const FORM: usize = 4096;
 
 impl Thing {
     pub fn new(what: What, from: Deps) -> Self {
@@ -254,12 +260,26 @@ impl Thing {
 }
 
 impl Names {
+    pub fn new(names: &[(String, program::Ref)]) -> Self {
+        Self(names.iter().rev().cloned().collect())
+    }
+
     pub fn get(&self, name: &str) -> Option<program::Ref> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, at)| *at)
+        self.0.get(name).copied()
     }
 }
 
 impl Held {
+    /// Notes that so many values are looked at or copied.
+    pub fn looks(&self, count: usize) {
+        self.looked.set(self.looked.get().saturating_add(count));
+    }
+
+    /// Takes how many were.
+    pub fn looked(&self) -> usize {
+        self.looked.take()
+    }
+
     pub fn list(&mut self, items: Vec<Thing>, exact: bool) -> Thing {
         self.lists.push(Items { items, exact });
         Thing::plain(What::List(self.lists.len() - 1))
@@ -354,19 +374,23 @@ impl Held {
 
     /// Returns the form of a value, as it would be sent back.
     pub fn form(&self, thing: &Thing) -> Form {
-        self.form_within(thing, DEPTH)
+        let mut left = FORM;
+        let form = self.form_within(thing, DEPTH, &mut left);
+        self.looks(FORM - left);
+        if left == 0 { Form::Unknown } else { form }
     }
 
-    fn form_within(&self, thing: &Thing, depth: usize) -> Form {
+    fn form_within(&self, thing: &Thing, depth: usize, left: &mut usize) -> Form {
+        *left = left.saturating_sub(1);
         match &thing.what {
-            _ if depth == 0 => Form::Unknown,
+            _ if depth == 0 || *left == 0 => Form::Unknown,
             What::Value(form, _) => form.clone(),
             What::Constant(Constant::None) => Form::None,
             What::Constant(Constant::Str(_) | Constant::Bytes(_)) => Form::Unknown,
             What::Constant(_) => Form::Scalar,
             What::List(at) | What::Tuple(at) => match self.lists.get(*at) {
                 Some(items) if items.exact => {
-                    Form::Tuple(items.items.iter().map(|item| self.form_within(item, depth - 1)).collect())
+                    Form::Tuple(items.items.iter().map(|item| self.form_within(item, depth - 1, left)).collect())
                 }
                 _ => Form::Unknown,
             },
@@ -413,6 +437,7 @@ impl Held {
             What::Dict(at) => self.dicts.get(*at).is_some_and(|pairs| pairs.exact),
             _ => true,
         };
+        self.looks(1);
         show(thing, exact && depth > 0);
         if depth == 0 {
             return;

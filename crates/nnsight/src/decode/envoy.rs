@@ -75,7 +75,9 @@ impl Lowering<'_, '_> {
                 below.aliases.push((join(alias), join(real)));
             }
             let own = self.own(id, state, &path, aliases)?;
-            if own.class.is_some() || !own.attributes.is_empty() {
+            let edits = if relative.is_empty() { Vec::new() } else { self.edits(state)? };
+            let own = Own { edits, ..own };
+            if own.class.is_some() || !own.attributes.is_empty() || !own.edits.is_empty() {
                 below.own.push(Own { path: relative.to_owned(), ..own });
             }
             let Some(children) = self.entry(state, "_children")? else { continue };
