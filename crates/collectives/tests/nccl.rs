@@ -2,7 +2,7 @@
 //! shows, and on the memory of this process.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -59,7 +59,7 @@ fn disturb(what: &str) {
     let function = unsafe { libc::dlsym(library, c"mock_nccl".as_ptr()) };
     assert!(!function.is_null());
     // SAFETY: it is declared so.
-    let function: extern "C" fn(*const c_char) = unsafe { std::mem::transmute(function) };
+    let function = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(*const c_char)>(function) };
     let what = CString::new(what).unwrap();
     function(what.as_ptr());
 }

@@ -11,15 +11,15 @@ use crate::nccl::Stream;
 /// NCCL, loaded. It stays for as long as the process does.
 pub struct Library {
     version: String,
-    unique_id: unsafe extern "C" fn(*mut UniqueId) -> c_int,
-    init: unsafe extern "C" fn(*mut Handle, c_int, UniqueId, c_int, *mut Config) -> c_int,
-    state: unsafe extern "C" fn(Handle, *mut c_int) -> c_int,
-    abort: unsafe extern "C" fn(Handle) -> c_int,
-    broadcast: unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int,
-    send: unsafe extern "C" fn(*const c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int,
-    receive: unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int,
-    text: unsafe extern "C" fn(c_int) -> *const c_char,
-    last: unsafe extern "C" fn(Handle) -> *const c_char,
+    unique_id: GetUniqueId,
+    init: InitRank,
+    state: AsyncError,
+    abort: Abort,
+    broadcast: Broadcast,
+    send: SendTo,
+    receive: ReceiveFrom,
+    text: ErrorString,
+    last: LastError,
 }
 
 /// A rank's end of NCCL's group. Dropping it ends what is under way.
@@ -29,6 +29,18 @@ pub struct Communicator {
 }
 
 type Handle = *mut c_void;
+
+// As `nccl.h` declares its functions.
+type GetVersion = unsafe extern "C" fn(*mut c_int) -> c_int;
+type GetUniqueId = unsafe extern "C" fn(*mut UniqueId) -> c_int;
+type InitRank = unsafe extern "C" fn(*mut Handle, c_int, UniqueId, c_int, *mut Config) -> c_int;
+type AsyncError = unsafe extern "C" fn(Handle, *mut c_int) -> c_int;
+type Abort = unsafe extern "C" fn(Handle) -> c_int;
+type Broadcast = unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int;
+type SendTo = unsafe extern "C" fn(*const c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int;
+type ReceiveFrom = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int;
+type ErrorString = unsafe extern "C" fn(c_int) -> *const c_char;
+type LastError = unsafe extern "C" fn(Handle) -> *const c_char;
 
 /// `ncclUniqueId`.
 #[repr(C)]
@@ -83,7 +95,7 @@ impl Library {
         };
         let get_version = find(c"ncclGetVersion")?;
         // SAFETY: `nccl.h` declares it so.
-        let get_version: unsafe extern "C" fn(*mut c_int) -> c_int = unsafe { std::mem::transmute(get_version) };
+        let get_version = unsafe { std::mem::transmute::<*mut c_void, GetVersion>(get_version) };
         let mut version = 0;
         // SAFETY: the number is alive and is written to.
         let answered = unsafe { get_version(&raw mut version) };
@@ -97,23 +109,23 @@ impl Library {
         Ok(Self {
             version: named(version),
             // SAFETY: `nccl.h` declares it so, and so it is for the others.
-            unique_id: unsafe { std::mem::transmute::<*mut c_void, _>(unique_id) },
+            unique_id: unsafe { std::mem::transmute::<*mut c_void, GetUniqueId>(unique_id) },
             // SAFETY: as above.
-            init: unsafe { std::mem::transmute::<*mut c_void, _>(init) },
+            init: unsafe { std::mem::transmute::<*mut c_void, InitRank>(init) },
             // SAFETY: as above.
-            state: unsafe { std::mem::transmute::<*mut c_void, _>(state) },
+            state: unsafe { std::mem::transmute::<*mut c_void, AsyncError>(state) },
             // SAFETY: as above.
-            abort: unsafe { std::mem::transmute::<*mut c_void, _>(abort) },
+            abort: unsafe { std::mem::transmute::<*mut c_void, Abort>(abort) },
             // SAFETY: as above.
-            broadcast: unsafe { std::mem::transmute::<*mut c_void, _>(broadcast) },
+            broadcast: unsafe { std::mem::transmute::<*mut c_void, Broadcast>(broadcast) },
             // SAFETY: as above.
-            send: unsafe { std::mem::transmute::<*mut c_void, _>(send) },
+            send: unsafe { std::mem::transmute::<*mut c_void, SendTo>(send) },
             // SAFETY: as above.
-            receive: unsafe { std::mem::transmute::<*mut c_void, _>(receive) },
+            receive: unsafe { std::mem::transmute::<*mut c_void, ReceiveFrom>(receive) },
             // SAFETY: as above.
-            text: unsafe { std::mem::transmute::<*mut c_void, _>(text) },
+            text: unsafe { std::mem::transmute::<*mut c_void, ErrorString>(text) },
             // SAFETY: as above.
-            last: unsafe { std::mem::transmute::<*mut c_void, _>(last) },
+            last: unsafe { std::mem::transmute::<*mut c_void, LastError>(last) },
         })
     }
 

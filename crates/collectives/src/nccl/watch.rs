@@ -157,10 +157,10 @@ impl Watch {
     /// Looks at how far things have come since the last time. Returns why the group is lost, if it is.
     fn look(&self, passed: Duration) -> Option<String> {
         let mut expected = self.expected();
-        if let Some(call) = &mut expected.call {
-            if call.is_over(passed) {
-                return Some(call.silent());
-            }
+        if let Some(call) = &mut expected.call
+            && call.is_over(passed)
+        {
+            return Some(call.silent());
         }
         while let Some(first) = expected.posted.front_mut() {
             match first.done.reached() {
