@@ -416,7 +416,6 @@ fn what_the_evaluator_lacks_is_named_with_its_line() {
     for (text, line, what) in [
         ("\n\nasync def f(): pass", 3, "'async def'"),
         ("x = 1\nfrom math import *", 2, "'import *'"),
-        ("try: pass\nexcept* ValueError: pass", 1, "'except*'"),
         ("from . import x", 1, "a relative import"),
         ("def f():\n  return 1\n\nbreak", 4, "'break' outside loop"),
         ("yield 1", 1, "'yield' outside function"),
