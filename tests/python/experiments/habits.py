@@ -4,7 +4,7 @@ import functools
 import heapq
 import math
 import random
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Generic, Iterator, TypeVar
 
 import nnsight
@@ -18,13 +18,12 @@ from experiments import FRANCE, ITALY, LONG, attention, embeddings, experiment, 
 from experiments.methods import first
 
 T = TypeVar("T")
-SCALE = 3.0
 
 
 @torch.no_grad()
 def decorated(x, eps=1e-5):
-    """A mode of torch around it, a default, and names that only it uses."""
-    return F.normalize(x, dim=-1) * SCALE + eps * np.pi
+    """A mode of torch around it, a default, and modules that nothing else names."""
+    return F.normalize(x, dim=-1) * 3.0 + eps * np.pi
 
 
 def doubled(function):
@@ -106,19 +105,18 @@ def functions_that_were_decorated(model, remote):
     return normalized, recorded, values, moved, other, relu
 
 
-@contextmanager
-def noted(name, notes):
-    notes.append(f"start {name}")
-    try:
-        yield notes
-    finally:
-        notes.append(f"end {name}")
+class Noted:
+    """A context of one's own."""
 
+    def __init__(self, name, notes):
+        self.name, self.notes = name, notes
 
-@contextmanager
-def halved(module):
-    module.output = module.output / 2
-    yield module
+    def __enter__(self):
+        self.notes.append(f"start {self.name}")
+        return self.notes
+
+    def __exit__(self, *raised):
+        self.notes.append(f"end {self.name}")
 
 
 @experiment()
@@ -126,13 +124,12 @@ def contexts_of_ones_own(model, remote):
     with model.session(remote=remote):
         notes = []
         for name in ("a", "b"):
-            with noted(name, notes) as own:
+            with Noted(name, notes) as own:
                 with model.trace(FRANCE):
-                    with halved(layers(model)[1].mlp):
-                        token = model.lm_head.output[0, -1].argmax(-1).item()
+                    token = model.lm_head.output[0, -1].argmax(-1).item()
                 own.append(token)
         with suppress(ZeroDivisionError), ExitStack() as stack:
-            stack.enter_context(noted("c", notes))
+            stack.enter_context(Noted("c", notes))
             stack.enter_context(torch.no_grad())
             notes.append(torch.is_grad_enabled())
             1 / 0
