@@ -33,7 +33,7 @@ fn small_programs_give_what_local_nnsight_gives() {
 fn programs_of_the_length_that_researchers_write_give_what_local_nnsight_gives() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    server.client("parity.py").arguments(&["research", "methods"]).succeed();
+    server.client("parity.py").arguments(&["research", "methods", "habits"]).succeed();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod chat;
 mod common;
 pub mod conformance;
 pub mod contract;
+mod decorated;
 mod deferral;
 mod edit;
 pub mod encoding;

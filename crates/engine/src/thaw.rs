@@ -16,6 +16,7 @@ use program::{Datum, Heap, Program, Ref, TensorData};
 
 use crate::batch_encoding::{self, BatchEncoding};
 use crate::cache::{self, Cache, CacheView, Entry};
+use crate::decorated;
 use crate::edit::Edits;
 use crate::encoding::Encoding;
 use crate::envoy::{self, Envoy, Place};
@@ -26,14 +27,6 @@ use crate::output::ModelOutput;
 use crate::python;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{TraceState, Tracer};
-
-/// The module whose names the client takes those of a function for that a mode of torch decorates.
-const DECORATORS: &str = "torch.utils._contextlib";
-
-/// Says whether a mode of torch decorates a function: the client takes it to be written in the decorator's file.
-fn is_decorated(filename: &str) -> bool {
-    filename.ends_with("torch/utils/_contextlib.py")
-}
 
 /// Nesting of values beyond which a request is refused.
 const DEPTH: usize = 500;
@@ -243,15 +236,15 @@ impl<'a, M: Model> Thaw<'a, M> {
                 // Known before its globals are made: a recursive function is among them.
                 self.made.insert(at, function.clone());
                 for (name, at) in globals {
-                    if self.is_of_decorator(filename, *at) {
+                    if decorated::is_of_wrapper(self.heap, filename, *at) {
                         continue;
                     }
                     let value = self.value(*at)?;
                     let before = variables.borrow_mut().insert(name.as_str().into(), value);
                     drop(before);
                 }
-                if is_decorated(filename) {
-                    let text = self.heap.text(*source).unwrap_or_default();
+                let text = self.heap.text(*source).unwrap_or_default();
+                if decorated::is_wrapped(filename) {
                     for (name, at) in self.named_elsewhere(text) {
                         let known = variables.borrow().contains_key(name);
                         if !known {
@@ -261,7 +254,10 @@ impl<'a, M: Model> Thaw<'a, M> {
                         }
                     }
                 }
-                function
+                match decorated::decorate(&self.machine, text, (name, filename, *line), &variables)? {
+                    Some(decorated) => decorated,
+                    None => function,
+                }
             }
             Datum::Class { name, module, bases, attributes } => {
                 let bases = self.values(bases)?;
@@ -339,18 +335,8 @@ impl<'a, M: Model> Thaw<'a, M> {
         })
     }
 
-    /// Says whether what a decorated function is sent with under a name is what the decorator's module has there.
-    fn is_of_decorator(&self, filename: &str, at: Ref) -> bool {
-        let module = match self.heap.get(at) {
-            Some(Datum::Attribute { object, .. }) => self.heap.get(*object),
-            Some(Datum::Object { called: true, args, .. }) => args.first().and_then(|object| self.heap.get(*object)),
-            _ => None,
-        };
-        is_decorated(filename) && matches!(module, Some(Datum::Module(name)) if name == DECORATORS)
-    }
-
-    /// Returns what names of a text mean elsewhere in the request, where that is one thing. Of a function that a mode of torch
-    /// decorates, the client looks names up in the decorator's module, and so sends others or none.
+    /// Returns what names of a text mean elsewhere in the request, where that is one thing. Of a function that another
+    /// module's decorator wraps, the client looks names up in that module, and so sends others or none.
     fn named_elsewhere(&mut self, text: &str) -> Vec<(&'a str, Ref)> {
         let heap = self.heap;
         let elsewhere = self.elsewhere.get_or_insert_with(|| {
@@ -358,7 +344,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             let mut names: HashMap<&str, Option<Ref>> = around.collect();
             for at in 0..u32::try_from(heap.len()).unwrap_or(u32::MAX) {
                 let Some(Datum::Function { filename, globals, .. }) = heap.get(Ref(at)) else { continue };
-                for (name, at) in globals.iter().filter(|_| !is_decorated(filename)) {
+                for (name, at) in globals.iter().filter(|_| !decorated::is_wrapped(filename)) {
                     let known = names.entry(name).or_insert(Some(*at));
                     *known = known.filter(|known| known == at || heap.get(*known) == heap.get(*at));
                 }

@@ -109,6 +109,35 @@ class nullcontext(AbstractContextManager):
         return self.enter_result
 
 
+def _held(cm, name):
+    try:
+        with cm as entered:
+            yield entered
+    except TypeError as error:
+        if "context manager protocol" not in str(error):
+            raise
+        raise TypeError(f"'{name}' object does not support the context manager protocol") from None
+
+
+def _exit_of(held):
+    def exit(*raised):
+        pending = raised[1]
+        if pending is None:
+            next(held, None)
+            return False
+        try:
+            held.throw(pending)
+        except StopIteration:
+            return True
+        except BaseException as same:
+            if same is pending:
+                return False
+            raise
+        return False
+
+    return exit
+
+
 class ExitStack(AbstractContextManager):
     def __init__(self):
         self._exits = []
@@ -124,11 +153,14 @@ class ExitStack(AbstractContextManager):
 
     def enter_context(self, cm):
         kind = type(cm)
-        if not hasattr(kind, "__enter__") or not hasattr(kind, "__exit__"):
-            raise TypeError(f"'{kind.__module__}.{kind.__qualname__}' object does not support the context manager "
-                            "protocol")
-        exit = cm.__exit__
-        entered = cm.__enter__()
+        if hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):
+            exit = cm.__exit__
+            entered = cm.__enter__()
+        else:
+            # What a library of the host's has for this, as `torch.no_grad()`, a `with` statement enters.
+            held = _held(cm, f"{kind.__module__}.{kind.__qualname__}")
+            entered = next(held)
+            exit = _exit_of(held)
         self._exits.append(exit)
         return entered
 
