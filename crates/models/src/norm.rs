@@ -43,8 +43,10 @@ impl Norm {
 
     /// Returns whether a GPU's own kernel computes this.
     fn is_fused(&self, input: &Tensor) -> bool {
-        let fits = input.kind() == self.weight.kind() && input.size().last() == self.weight.size().first();
-        self.kind != NormKind::Layer && input.device().is_cuda() && fits && !libtorch::recording()
+        if self.kind == NormKind::Layer || !input.device().is_cuda() || libtorch::recording() {
+            return false;
+        }
+        input.kind() == self.weight.kind() && input.size().last() == self.weight.size().first()
     }
 
     /// Computes in few kernels what Hugging Face computes step by step, and rounds where it does.
