@@ -544,7 +544,15 @@ mod tests {
     fn weights_that_have_changed_are_found_while_nobody_computes_and_the_model_is_loaded_again() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/scrubbed", None);
-        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let load = Load {
+            key: key.clone(),
+            folder: PathBuf::new(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            keep: false,
+            streamed: false,
+        };
         let loads = AtomicUsize::new(0);
         let loader: Loader = Arc::new(move |_, _| {
             // Of what is loaded first, the third slice has changed.
@@ -628,7 +636,15 @@ mod tests {
     fn a_model_that_drifts_is_loaded_again_once_and_what_ran_beside_it_runs_again() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/drifts", None);
-        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let load = Load {
+            key: key.clone(),
+            folder: PathBuf::new(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            keep: false,
+            streamed: false,
+        };
         let loader: Loader = Arc::new(|_, _| {
             let engine = Box::new(Drifting(Box::new(engine::fake::engine()), None));
             Ok(Loaded { ends: vec!["model.layers[1].output".into()], ..Loaded::from(engine) })

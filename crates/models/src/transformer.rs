@@ -153,8 +153,20 @@ fn load_over(
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     let warm = weights.were_kept();
-    let model =
-        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, memory, ranks, streaming };
+    let model = Transformer {
+        config,
+        decoder,
+        schema,
+        nodes,
+        attributes,
+        tokenizer,
+        settings,
+        kernels,
+        device,
+        memory,
+        ranks,
+        streaming,
+    };
     Ok((Box::new(model), warm))
 }
 
