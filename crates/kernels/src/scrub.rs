@@ -327,7 +327,7 @@ mod tests {
                 Ok(Given::Dense(piece))
             };
             // It ends with the leading rank.
-            let _ = follow(&other, &mut load, &|_, input| Ok(input.shallow_clone()));
+            let _ = follow(&other, Device::Cpu, &mut load, &|_, input| Ok(input.shallow_clone()));
         });
         let ranks = Rc::new(Ranks::new(Box::new(leader), Box::new(|why| panic!("{why}"))));
         let cut = Cut::new([6, 8], Along::Outputs, 2).unwrap();

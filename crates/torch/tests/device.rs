@@ -353,13 +353,10 @@ fn sequences_that_lie_end_to_end_attend_as_each_does_alone() {
         let random = |tokens: i64, heads: i64| {
             Tensor::randn([tokens, heads, head], (Kind::Float, tch::Device::Cpu)).to_kind(kind).to_device(device)
         };
-        // Single tokens are kept apart from longer sequences where kernels treat them otherwise.
+        // Single tokens are kept apart from longer sequences: kernels treat them otherwise.
         let singles = [(1, 6), (1, 1), (1, 40)];
         let longer = [(5, 5), (3, 20), (33, 33), (17, 70)];
-        let all = [singles.as_slice(), longer.as_slice()].concat();
-        let groups =
-            if varlen::parts_single_tokens(kind) { vec![singles.to_vec(), longer.to_vec()] } else { vec![all] };
-        for group in groups {
+        for group in [singles.to_vec(), longer.to_vec()] {
             let parts: Vec<[Tensor; 3]> = group
                 .iter()
                 .map(|&(length, keys)| [random(length, heads), random(keys, key_heads), random(keys, key_heads)])
@@ -370,7 +367,7 @@ fn sequences_that_lie_end_to_end_attend_as_each_does_alone() {
                     [0, 1, 2].map(|of| Tensor::cat(&parts.iter().map(|part| &part[of]).collect::<Vec<_>>(), 0));
                 let lengths = |of: usize| parts.iter().map(|part| part[of].size()[0]).collect();
                 let [queries, keys] = [0, 1].map(|of| known.of(lengths(of), device).unwrap());
-                varlen::attend([&joined[0], &joined[1], &joined[2]], [&queries, &keys], 0.2).unwrap()
+                varlen::attend([&joined[0], &joined[1], &joined[2]], [&queries, &keys], 0.2, &known).unwrap()
             };
             let (together, mut start) = (attend(&parts), 0);
             for (index, part) in parts.iter().enumerate() {
