@@ -90,6 +90,15 @@ pub fn at_most(tensor: &Tensor, number: f64) -> Result<Tensor, TchError> {
     apply(Operation::AtMost, tensor, number)
 }
 
+/// Keeps each element between two numbers.
+///
+/// # Errors
+/// As [`add`].
+pub fn clamp(tensor: &Tensor, low: f64, high: f64) -> Result<Tensor, TchError> {
+    let options = (tensor.f_kind()?, tensor.device());
+    tensor.f_clamp_tensor(Some(full(low, options)?), Some(full(high, options)?))
+}
+
 /// Puts a number where a mask says.
 ///
 /// # Errors

@@ -175,8 +175,10 @@ impl Digests {
             let flat = memory.tensor.f_detach()?.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
             return flat.f_narrow(0, middle, 1)?.f_bitwise_xor_(4).map(drop);
         }
-        // SAFETY: the byte is one of the memory's, and nobody else reads or writes it meanwhile.
-        unsafe { *memory.data().cast_mut().add(usize::try_from(middle).unwrap_or(0)) ^= 4 };
+        // SAFETY: the byte is one of the memory's.
+        let byte = unsafe { memory.data().cast_mut().add(usize::try_from(middle).unwrap_or(0)) };
+        // SAFETY: nobody else reads or writes it meanwhile.
+        unsafe { *byte ^= 4 };
         Ok(())
     }
 }

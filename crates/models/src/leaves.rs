@@ -120,8 +120,11 @@ impl Leaves {
     }
 }
 
+/// Linear modules by name, with their inputs and outputs, and whether they have biases.
+type Alike = (Vec<(&'static str, [i64; 2])>, bool);
+
 /// Returns inputs and outputs of linear modules, and whether they have biases, where they agree in both.
-fn alike(leaves: &family::Leaves, names: &[&'static str]) -> Option<(Vec<(&'static str, [i64; 2])>, bool)> {
+fn alike(leaves: &family::Leaves, names: &[&'static str]) -> Option<Alike> {
     let own = |name: &&'static str| match leaves.iter().find(|(own, _)| own == name)? {
         &(name, Leaf::Linear { inputs, outputs, bias }) => Some((name, [inputs, outputs], bias)),
         _ => None,

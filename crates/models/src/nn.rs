@@ -108,6 +108,10 @@ pub enum Function {
     Identity,
 }
 
+/// Mean and deviation of transformers' `LaplaceActivation`.
+#[expect(clippy::approx_constant, reason = "transformers has just these digits")]
+const LAPLACE: [f64; 2] = [0.707_107, 0.282_095];
+
 impl Function {
     /// Returns a function and its module's class by Hugging Face's name for it.
     #[must_use]
@@ -195,7 +199,7 @@ impl Function {
                 let shares = number::add(&number::divide(input, 2.0_f64.sqrt())?.f_erf()?, 1.0)?;
                 number::multiply(input, 0.5)?.f_mul(&shares)
             }
-            Self::GeluClipped => input.f_gelu("none")?.f_clamp(-10.0, 10.0),
+            Self::GeluClipped => number::clamp(&input.f_gelu("none")?, -10.0, 10.0),
             // One kernel for eight, where launching them is what takes the time: in float32 it differs in the last bit, as
             // products do that another library computes.
             Self::GeluNew if input.f_kind()? == Kind::Float && input.device().is_cuda() => input.f_gelu("tanh"),
@@ -232,7 +236,7 @@ impl Function {
             Self::Tanh => input.f_tanh(),
             Self::Sigmoid => input.f_sigmoid(),
             Self::Laplace => {
-                let away = number::divide(&number::add(input, -0.707_107)?, 0.282_095 * 2.0_f64.sqrt())?;
+                let away = number::divide(&number::add(input, -LAPLACE[0])?, LAPLACE[1] * 2.0_f64.sqrt())?;
                 number::multiply(&number::add(&away.f_erf()?, 1.0)?, 0.5)
             }
             Self::RootOfSoftplus => input.f_softplus()?.f_sqrt(),

@@ -76,6 +76,8 @@ impl Watch {
         let (mut asked, begun) = (false, Instant::now());
         let done = loop {
             if let Some(ended) = self.alarm.ended() {
+                // What was asked for goes on with its memory until here, and whoever asked may let go of that now.
+                *self.communicator.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 break Err(ended);
             }
             let state = match &*self.communicator.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -118,14 +120,14 @@ impl Watch {
         self.let_go();
     }
 
-    /// Ends what is under way, unless a call has not come back: then only the process's end does.
+    /// Ends what is under way, unless a call has not come back: then only the process's end does. Whoever comes for the
+    /// communicator meanwhile waits, and finds that nothing is under way any more.
     fn let_go(&self) {
-        let communicator = match self.communicator.try_lock() {
-            Ok(mut communicator) => communicator.take(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        drop(communicator);
+        match self.communicator.try_lock() {
+            Ok(mut communicator) => *communicator = None,
+            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = None,
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 
     fn run(&self) {

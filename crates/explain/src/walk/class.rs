@@ -47,7 +47,7 @@ impl Walk<'_> {
         let slots = self.held.frames.get(body).map(|frame| frame.slots.clone()).unwrap_or_default();
         let names = class.code.slots.iter().zip(slots);
         let names = names.filter_map(|(name, thing)| Some((Rc::clone(name), thing?))).collect();
-        let made = match known && bases.iter().all(|base| is_plain(base)) {
+        let made = match known && bases.iter().all(is_plain) {
             true => self.held.class(Class { names, sent: Vec::new(), bases, exact: true, generated }),
             false => Thing::plain(What::Unknown),
         };
@@ -114,7 +114,7 @@ impl Walk<'_> {
     /// Looks a name up in what lies above a class.
     fn above(&mut self, class: usize, name: &str, above: usize) -> Found {
         let bases = self.held.classes.get(class).map(|class| class.bases.clone()).unwrap_or_default();
-        let own: Vec<usize> = bases.iter().filter_map(|base| as_class(base)).collect();
+        let own: Vec<usize> = bases.iter().filter_map(as_class).collect();
         match own.as_slice() {
             [] => {}
             [base] => match self.found(*base, name, above) {
