@@ -40,7 +40,19 @@ fn every_argument_that_is_bound_is_used() {
 }
 
 /// What can change nothing here: nobody is warned, one thread needs no lock, and nothing is emitted by what emits nothing.
-const MEANS_NOTHING: [(&str, &str); 8] = [
+const MEANS_NOTHING: [(&str, &str); 17] = [
+    // `usedforsecurity` is for builds of Python that refuse weak algorithms to those who say so.
+    ("hashlib.py", "md5"),
+    ("hashlib.py", "sha1"),
+    ("hashlib.py", "sha224"),
+    ("hashlib.py", "sha256"),
+    ("hashlib.py", "sha384"),
+    ("hashlib.py", "sha512"),
+    ("hashlib.py", "new"),
+    // `_one_shot` asks for another implementation of the same.
+    ("json.py", "iterencode"),
+    // What subclasses do something in.
+    ("string.py", "check_unused_args"),
     ("warnings.py", "warn"),
     ("warnings.py", "filterwarnings"),
     ("warnings.py", "simplefilter"),

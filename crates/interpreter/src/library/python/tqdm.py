@@ -1,6 +1,6 @@
 import time
 
-__all__ = ("TqdmWarning", "auto", "notebook", "std", "tqdm", "tqdm_notebook", "trange")
+__all__ = ("TqdmWarning", "asyncio", "auto", "autonotebook", "notebook", "std", "tqdm", "tqdm_notebook", "trange")
 
 
 class TqdmWarning(Warning):
@@ -151,4 +151,4 @@ class auto:
     trange = trange
 
 
-notebook = std = auto
+asyncio = autonotebook = notebook = std = auto
