@@ -154,7 +154,6 @@ fn who_looks_inside_shows_in_nobodys_bits() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the numbers are what a page says")]
 fn a_layer_of_a_decode_step_takes_few_launches() {
     let (_turn, device) = (turn(), *DEVICE);
     if mock::is_real() {
