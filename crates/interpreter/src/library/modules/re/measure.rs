@@ -76,6 +76,11 @@ impl Measure {
         self.open.push(Level::new(group, self.groups.len()));
     }
 
+    /// Returns how many brackets are open.
+    pub fn depth(&self) -> usize {
+        self.open.len()
+    }
+
     /// Names the group that was opened last.
     pub fn name(&mut self, name: &str) {
         self.names.push((name.to_owned(), self.groups.len()));
@@ -83,7 +88,6 @@ impl Measure {
 
     /// Ends the innermost group. Returns whether it may stand there: a look-behind takes one width.
     pub fn close(&mut self) -> bool {
-        // A bracket that nothing opens is refused by the matcher.
         if self.open.len() < 2 {
             return true;
         }

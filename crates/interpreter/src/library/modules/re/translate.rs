@@ -72,9 +72,13 @@ pub fn translate(pattern: &str, flags: i64) -> Result<Translated, Refused> {
         chooses: false,
         repeated: false,
         ends: Vec::new(),
+        open: Vec::new(),
         measure: Measure::default(),
     };
     translator.pattern()?;
+    if let Some(begin) = translator.open.last() {
+        return Err(refuse("missing ), unterminated subpattern", *begin));
+    }
     let weight = translator.weight.saturating_mul(translator.chars.len() as u64 + 1);
     let (degree, may_be_empty) = translator.measure.whole();
     Ok(Translated {
@@ -103,6 +107,8 @@ struct Translator {
     /// The last part is a quantifier.
     repeated: bool,
     ends: Vec<usize>,
+    /// Where groups begin that have not ended, the innermost last.
+    open: Vec<usize>,
     measure: Measure,
 }
 
@@ -136,7 +142,14 @@ impl Translator {
                     self.class()?;
                     self.measure.atom(1);
                 }
-                '(' => self.group()?,
+                '(' => {
+                    let (begin, depth) = (self.at, self.measure.depth());
+                    self.group()?;
+                    if self.measure.depth() > depth {
+                        self.open.push(begin);
+                    }
+                }
+                ')' if self.open.pop().is_none() => return Err(refuse("unbalanced parenthesis", self.at)),
                 '{' => self.repetition(repeated)?,
                 '*' | '+' | '?' if repeated => return Err(refuse("multiple repeat", self.at)),
                 '*' | '+' | '?' => {
