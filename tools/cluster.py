@@ -258,20 +258,26 @@ class Cluster:
 
 
 class Ports:
-    """Ports of this machine that nobody has, each given once."""
+    """Ports of this machine that nobody has, each given once. What a cluster has been given no other one is, though nobody may
+    listen there yet: a name that the system forgets with this process says that it is taken.
+    """
 
     def __init__(self):
-        self.left = random.SystemRandom().sample(PORTS, len(PORTS))
+        self.left, self.taken = random.SystemRandom().sample(PORTS, len(PORTS)), []
 
     def take(self):
         while self.left:
             port = self.left.pop()
+            name = socket.socket(socket.AF_UNIX)
             with socket.socket() as trial:
                 try:
+                    name.bind(f"\0vitrine-port-{port}")
                     trial.bind(("127.0.0.1", port))
-                    return port
                 except OSError:
+                    name.close()
                     continue
+            self.taken.append(name)
+            return port
         raise Failed(f"no port of this machine from {PORTS.start} to {PORTS.stop} is free")
 
 
