@@ -135,8 +135,10 @@ quick: setup
 	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
 	@mkdir -p .cache
 	@$(PYTHON) tools/setup.py client >.cache/client.log 2>&1 & client=$$!; \
-	cargo build --profile quick --locked --package cli --package worker || { kill $$client; exit 1; }; \
-	wait $$client || { cat .cache/client.log; exit 1; }
+	cargo build --profile quick --locked --package cli --package worker & build=$$!; \
+	trap 'kill $$client $$build 2>/dev/null; exit 130' INT TERM; \
+	wait $$client || { kill $$build; cat .cache/client.log; exit 1; }; \
+	wait $$build
 
 demo: quick
 	$(call FETCH_MODEL,quick)
