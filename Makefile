@@ -132,7 +132,7 @@ fuzz: setup
 
 # Programs of a lighter profile, for who waits for them, and while cargo compiles them, the client's packages.
 quick: setup
-	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
+	@echo 'building for the demo: some minutes; `make build` takes longer, for faster programs'
 	@mkdir -p .cache
 	@$(PYTHON) tools/setup.py client >.cache/client.log 2>&1 & client=$$!; \
 	cargo build --profile quick --locked --package cli --package worker & build=$$!; \
