@@ -224,9 +224,8 @@ impl<'a> Course<'a> {
     /// Packs what the next layer computes.
     pub fn prepare(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
         let site = self.site(layer)?;
-        let flags = &self.call.flags;
         // What the caller collects from every layer has every segment in it.
-        let collecting = flags.output_hidden_states || flags.output_attentions;
+        let collecting = self.call.flags.collects();
         let mut plan = Vec::with_capacity(self.segments.len());
         for (segment, state) in self.segments.iter().enumerate() {
             if !collecting && !pass.live(segment) {
@@ -307,7 +306,7 @@ impl<'a> Course<'a> {
 
     /// Returns the last hidden states of all segments that are still live, whole, and what they share.
     pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tokens, Rc<Shared>)> {
-        let collecting = self.call.flags.output_hidden_states || self.call.flags.output_attentions;
+        let collecting = self.call.flags.collects();
         let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
         let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
         if plan != self.lanes {

@@ -8,6 +8,7 @@ mod archive;
 mod assembly;
 mod attention;
 mod attention_function;
+mod balance;
 mod builder;
 mod cache;
 mod call;

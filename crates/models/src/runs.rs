@@ -88,9 +88,10 @@ impl Shared {
         scores: &Scores,
         heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
+        let eager = self.attention.first() == Some(&Attention::Eager);
         if let Some(dropout) = scores.dropout.as_ref().filter(|dropout| {
             let wants = pass.wants(dropout.site);
-            wants.input || wants.output
+            eager && (wants.input || wants.output)
         }) {
             return self.attend_apart(pass, at, projected, (scores, dropout), heads);
         }

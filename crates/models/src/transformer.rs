@@ -327,10 +327,11 @@ impl Transformer {
     fn trunks_of(
         &self,
         segments: &[Segment<torch::Tensor>],
+        flags: &Flags,
         observer: &dyn Observer<torch::Tensor>,
     ) -> Vec<Vec<Rc<Trunk>>> {
         let about = &self.decoder.about;
-        if !about.forks() {
+        if !about.forks() || flags.collects() {
             return segments.iter().map(|_| Vec::new()).collect();
         }
         let first = about.layers.first();
@@ -350,9 +351,15 @@ impl Transformer {
         segments.iter().enumerate().map(own).collect()
     }
 
+    /// Returns what holds for calls that say nothing.
+    fn usual_flags(&self) -> Flags {
+        let routes = self.decoder.about.blueprint.balance.map(|balance| balance.asked);
+        Flags { uncached: !self.caches(), routes, ..Flags::default() }
+    }
+
     /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
     fn flags(&self, segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
-        let mut flags = Flags { uncached: !self.caches(), ..Flags::default() };
+        let mut flags = self.usual_flags();
         for segment in segments {
             let keep = flags.add(&segment.flags)?;
             flags.logits_to_keep.push(keep);
@@ -401,14 +408,15 @@ impl Model for Transformer {
         let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
         // A generation that began with rows kept from before goes on by itself.
         segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
+        let flags = self.flags(segments)?;
         let mut call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
             padding: each(|segment| segment.attention_mask.as_ref())?,
             positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
-            flags: self.flags(segments)?,
-            trunks: self.trunks_of(segments, observer),
+            trunks: self.trunks_of(segments, &flags, observer),
+            flags,
             generating: segments.iter().map(|segment| segment.generating).collect(),
             images: self.decoder.about.around.is_some(),
             ..Call::default()
@@ -462,7 +470,7 @@ impl Model for Transformer {
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
-        Flags::default().add(kwargs).map(drop)
+        self.usual_flags().add(kwargs).map(drop)
     }
 
     /// Counts what is alive at once where memory is fullest: in an attention block, its scores if they are written down,

@@ -154,6 +154,7 @@ MODELS = {
     "gpt2-variant": lambda: gpt2(
         activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False
     ),
+    "gpt2-upcast": lambda: gpt2(reorder_and_upcast_attn=True, scale_attn_by_inverse_layer_idx=True),
     "llama": llama,
     "llama-tied": lambda: llama(
         tie_word_embeddings=True, num_key_value_heads=4, attention_bias=True, mlp_bias=True, head_dim=12,
@@ -254,6 +255,10 @@ QUANTIZED = [f"{name}-{form}" for name in ("llama", "gpt2", "mixtral", "gpt_oss"
 STEP = dict(logits_to_keep=1, use_cache=True, return_dict=True)
 
 
+def routed(model):
+    return dict(output_router_logits=True) if hasattr(model.config, "output_router_logits") else {}
+
+
 def calls(model):
     ids = torch.randint(2, VOCABULARY, (3, 7))
     mask = torch.ones_like(ids)
@@ -266,7 +271,7 @@ def calls(model):
         "uncached": [dict(input_ids=ids[:1], use_cache=False, max_length=9)],
         "masked": [dict(input_ids=ids, attention_mask=mask)],
         "padded": [dict(input_ids=ids, attention_mask=mask, position_ids=positions,
-                        output_hidden_states=True, output_attentions=True)],
+                        output_hidden_states=True, output_attentions=True, **routed(model))],
         "steps": [
             dict(input_ids=ids, **STEP),
             dict(input_ids=ids[:, :1], **STEP),

@@ -19,9 +19,10 @@ use tch::{Kind, Tensor};
 /// Largest difference between two float32 elements.
 const TOLERANCE: f64 = 1e-4;
 /// One or more of each family.
-const MODELS: [&str; 31] = [
+const MODELS: [&str; 32] = [
     "gpt2",
     "gpt2-variant",
+    "gpt2-upcast",
     "llama",
     "llama-tied",
     "llama-linear",
@@ -484,7 +485,8 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
     }
     for name in MODELS {
         let model = load(name);
-        let case = Case::read(name, "plain", "sdpa");
+        // Here a module runs in `eager` alone.
+        let case = Case::read(name, "plain", if name == "gpt2-upcast" { "eager" } else { "sdpa" });
         for operations in [false, true] {
             let mut order = Order(Vec::new(), operations);
             forward(&model, &mut [case.segment(0, &model.new_cache())], &mut order);
@@ -509,9 +511,12 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
 fn segments_that_share_a_pass_get_what_they_get_alone() {
     for name in MODELS {
         let model = load(name);
-        let cases: Vec<Case> = [("padded-steps", "sdpa"), ("long", "eager"), ("steps", "sdpa")]
-            .map(|(case, attention)| Case::read(name, case, attention))
+        // Engines have no two of them in one pass. Only where they enter the same modules could there be.
+        let ways = if name == "gpt2-upcast" { ["eager"; 3] } else { ["sdpa", "eager", "sdpa"] };
+        let cases: Vec<Case> = ["padded-steps", "long", "steps"]
             .into_iter()
+            .zip(ways)
+            .map(|(case, attention)| Case::read(name, case, attention))
             .collect();
         let caches: Vec<_> = cases.iter().map(|_| model.new_cache()).collect();
         let alone: Vec<_> = cases.iter().map(|_| model.new_cache()).collect();
@@ -547,6 +552,32 @@ fn nobody_watching_changes_nothing() {
             let expected = &case.steps[0]["modules"].as_array().unwrap().last().unwrap()["output"];
             compare(&case, &output, expected, "0||output");
         }
+    }
+}
+
+#[test]
+fn what_a_configuration_asks_for_is_returned_by_calls_that_do_not_say_otherwise() {
+    for name in ["mixtral", "qwen3_moe", "gpt_oss"] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["model.safetensors", "tokenizer.json"] {
+            std::fs::copy(FOLDER.join(name).join(file), folder.path().join(file)).unwrap();
+        }
+        let mut config = json(&FOLDER.join(name).join("config.json"));
+        config["output_router_logits"] = true.into();
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let model = models::load(folder.path(), Some(DType::Float32), models::Device::CPU, &mut |_, _| {});
+        let model = model.unwrap_or_else(|error| panic!("{error}"));
+        let case = Case::read(name, "padded", "eager");
+        let output = |flag: Option<bool>| {
+            let mut segment = case.segment(0, &model.new_cache());
+            segment.flags.retain(|(name, _)| &**name != "output_router_logits");
+            segment.flags.extend(flag.map(|flag| ("output_router_logits".into(), Value::Bool(flag))));
+            forward(&model, &mut [segment], &mut Blind)
+        };
+        let expected = &case.steps[0]["modules"].as_array().unwrap().last().unwrap()["output"];
+        compare(&case, &output(None), expected, "0||output");
+        let Tree::Record { fields, .. } = output(Some(false)) else { panic!("no record") };
+        assert!(!fields.iter().any(|(name, _)| ["aux_loss", "router_logits"].contains(name)), "{name}");
     }
 }
 
