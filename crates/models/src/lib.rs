@@ -49,7 +49,6 @@ mod residency;
 mod room;
 mod rope;
 mod rotary;
-mod runs;
 mod safetensors;
 mod self_attention;
 mod settings;
@@ -57,6 +56,7 @@ mod shelf;
 mod source;
 #[cfg(test)]
 mod source_names;
+mod spans;
 mod steps;
 pub mod testing;
 mod tokenizer;

@@ -13,7 +13,7 @@ use kernels::Products;
 use tch::{TchError, Tensor};
 
 use crate::cache::Caches;
-use crate::runs::Run;
+use crate::spans::Span;
 use crate::tokens::{Recorder, Tokens};
 
 /// What flows between modules and their watchers.
@@ -263,17 +263,17 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns a run's part of a tensor over all tokens, as `[rows, length, …]`.
-    pub fn run(&self, tokens: &Tokens, run: &Run) -> Result<Tensor> {
+    /// Returns a span of a tensor over all tokens, as `[rows, length, …]`.
+    pub fn span(&self, tokens: &Tokens, span: &Span) -> Result<Tensor> {
         match tokens {
             // One part alone lies as `[rows, length, …]`.
-            Tokens::Packed(tensor) if run.is_flat() && self.single() && tensor.dim() > 2 => {
+            Tokens::Packed(tensor) if span.is_flat() && self.single() && tensor.dim() > 2 => {
                 Ok(tensor.f_flatten(0, 1)?.f_unsqueeze(0)?)
             }
-            Tokens::Packed(tensor) if run.is_flat() || run.parts > 1 => {
-                self.rows(tensor, run.first, (run.rows, run.length))
+            Tokens::Packed(tensor) if span.is_flat() || span.parts > 1 => {
+                self.rows(tensor, span.first, (span.rows, span.length))
             }
-            tokens => self.segment(tokens, run.first),
+            tokens => self.segment(tokens, span.first),
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> Pass<'a> {
         Ok(joined)
     }
 
-    /// Joins one `[rows, length, …]` tensor per part, or per run, to a tensor over all tokens.
+    /// Joins one `[rows, length, …]` tensor per part, or per span, to a tensor over all tokens.
     pub fn join(&self, parts: Vec<Tensor>) -> Result<Tokens> {
         if self.records() {
             return Ok(Tokens::Apart(parts));

@@ -17,8 +17,8 @@ use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::rope;
-use crate::runs::{At, Run};
 use crate::source::{self, Argument, Forward, Given, Held, Operations};
+use crate::spans::{At, Span};
 use crate::tokens::Tokens;
 
 pub struct SelfAttention {
@@ -61,10 +61,10 @@ impl SelfAttention {
             }
             let projected = self.project(pass, &stream.hidden)?;
             let rotations = stream.shared.rotations(stream.kind);
-            let heads = |pass: &Pass<'_>, run: &Run| {
-                let [query, key, value] = self.split(pass, run, &projected)?;
+            let heads = |pass: &Pass<'_>, span: &Span| {
+                let [query, key, value] = self.split(pass, span, &projected)?;
                 let Some((turn, half)) = self.turn else { return Ok([query, key, value]) };
-                let (cosine, sine) = rotations.ok_or_else(none)?.of(pass, run)?.ok_or_else(none)?;
+                let (cosine, sine) = rotations.ok_or_else(none)?.of(pass, span)?.ok_or_else(none)?;
                 let turned = |states: &Tensor| rope::turn(states, &cosine, &sine, turn, half);
                 Ok([turned(&query)?, turned(&key)?, value])
             };
@@ -175,20 +175,20 @@ impl SelfAttention {
         })
     }
 
-    /// Returns a run's queries, keys and values, `[rows, heads, length, head_dim]` each.
-    fn split(&self, pass: &Pass<'_>, run: &Run, projected: &[Tokens]) -> Result<[Tensor; 3]> {
+    /// Returns a span's queries, keys and values, `[rows, heads, length, head_dim]` each.
+    fn split(&self, pass: &Pass<'_>, span: &Span, projected: &[Tokens]) -> Result<[Tensor; 3]> {
         let heads = |part: &Tensor| -> Result<Tensor> {
-            Ok(part.f_view([run.rows, run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
+            Ok(part.f_view([span.rows, span.length, -1, self.head_dim])?.f_transpose(1, 2)?)
         };
         let (own, cut) = match (&self.projections, projected) {
             (Projections::Separate(_), [query, key, value]) => {
                 return Ok([
-                    heads(&pass.run(query, run)?)?,
-                    heads(&pass.run(key, run)?)?,
-                    heads(&pass.run(value, run)?)?,
+                    heads(&pass.span(query, span)?)?,
+                    heads(&pass.span(key, span)?)?,
+                    heads(&pass.span(value, span)?)?,
                 ]);
             }
-            (Projections::Packed(_, cut), [all]) => (pass.run(all, run)?, *cut),
+            (Projections::Packed(_, cut), [all]) => (pass.span(all, span)?, *cut),
             _ => return Err(Raise::runtime_error("a projection got lost").into()),
         };
         // Split as one: where gradients are recorded, theirs are put together as one, too.
@@ -197,7 +197,7 @@ impl SelfAttention {
                 let widths = [self.heads, self.key_heads, self.key_heads].map(|heads| heads * self.head_dim);
                 own.f_split_with_sizes(widths, -1)?
             }
-            Cut::Heads => own.f_view([run.rows, run.length, self.heads, 3 * self.head_dim])?.f_chunk(3, -1)?,
+            Cut::Heads => own.f_view([span.rows, span.length, self.heads, 3 * self.head_dim])?.f_chunk(3, -1)?,
         };
         let [query, key, value] = parts.as_slice() else {
             return Err(Raise::value_error("too many values to unpack (expected 3)").into());
@@ -278,8 +278,8 @@ impl Steps<'_> {
         let (keys, values) = (keys.tensors()?, values.tensors()?);
         let (mut all_keys, mut all_values) = (Vec::with_capacity(keys.len()), Vec::with_capacity(values.len()));
         for (part, (keys, values)) in keys.into_iter().zip(values).enumerate() {
-            let run = Run::alone(part, Self::part(pass, part)?);
-            let (keys, values) = pass.paid(part, || self.stream.shared.seen(pass, &self.at, &run, keys, values))?;
+            let span = Span::alone(part, Self::part(pass, part)?);
+            let (keys, values) = pass.paid(part, || self.stream.shared.seen(pass, &self.at, &span, keys, values))?;
             all_keys.push(keys);
             all_values.push(values);
         }

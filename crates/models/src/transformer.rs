@@ -23,7 +23,7 @@ use crate::dtype::{DType, Precision};
 use crate::error::LoadError;
 use crate::family::Attributes;
 use crate::flags::Flags;
-use crate::generation::{Sampler, Settings};
+use crate::generation::{GenerationConfig, Sampler};
 use crate::layer::Layer;
 use crate::library;
 use crate::pass::{self, Pass};
@@ -43,7 +43,7 @@ pub struct Transformer {
     nodes: Vec<Node>,
     attributes: Vec<Attributes>,
     tokenizer: Rc<Tokenizer>,
-    settings: Settings,
+    settings: GenerationConfig,
     kernels: Rc<Kernels>,
     device: torch::Device,
     /// In which parameters lie, here and on other ranks.
@@ -130,7 +130,7 @@ fn load_over(
     let precision = Precision::new(&config, dtype)?;
     let kind = precision.kind();
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
-    let settings = Settings::read(folder, &config)?;
+    let settings = GenerationConfig::read(folder, &config)?;
     let mut weights = Weights::open_as(folder, precision, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     weights.adapt(&blueprint.root);
