@@ -129,7 +129,7 @@ fn form<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout) -> Form {
         Tree::Leaf(leaf) => {
             let (tensor, along) = match leaf {
                 Packed::Tokens(tensor) => (Some(tensor), true),
-                Packed::Segments(parts) => (parts.first(), false),
+                Packed::Parts(parts) => (parts.first(), false),
             };
             let Some((tensor, dtype)) = tensor.and_then(|tensor| Some((tensor, tensor.dtype()?))) else {
                 return Form::Unknown;

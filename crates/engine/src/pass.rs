@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 
+use crate::arithmetic::Arithmetic;
 use crate::model::{
     Entered, Form, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants,
 };
@@ -40,7 +41,7 @@ impl<T: Tensor> Forms<T> {
 }
 
 /// A run, and what it was shown of its segment if that has trunks.
-type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>>);
+type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Arithmetic>::Tensor>>);
 
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.

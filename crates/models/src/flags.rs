@@ -98,7 +98,7 @@ impl Flags {
             let shown = match (value, torch::Tensor::of(value)) {
                 (Value::Bool(flag), _) => Tree::Bool(*flag),
                 (Value::Int(number), _) => Tree::Int(*number),
-                (_, Some(tensor)) => Tree::Leaf(Packed::Segments(vec![tensor])),
+                (_, Some(tensor)) => Tree::Leaf(Packed::Parts(vec![tensor])),
                 _ => crate::cache::flow(value).unwrap_or(Tree::None),
             };
             if !self.given.iter().any(|(name, _)| *name == known) {

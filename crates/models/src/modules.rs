@@ -464,7 +464,7 @@ fn arguments(args: &Args, names: &[&'static str]) -> std::result::Result<Argumen
 
 fn flow(value: &Value) -> std::result::Result<Flow, Raise> {
     if let Some(tensor) = torch::Tensor::of(value) {
-        return Ok(Tree::Leaf(Packed::Segments(vec![tensor])));
+        return Ok(Tree::Leaf(Packed::Parts(vec![tensor])));
     }
     if let Some(cache) = Cache::of_value(value) {
         return Ok(Tree::Object(Rc::new(Caches(vec![Some(cache)]))));
@@ -507,7 +507,7 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
         Tree::Int(number) => Value::Int(*number),
         Tree::Float(number) => Value::Float(*number),
         Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
-        Tree::Leaf(Packed::Segments(parts)) => parts.first().map_or(Value::None, own),
+        Tree::Leaf(Packed::Parts(parts)) => parts.first().map_or(Value::None, own),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect::<std::result::Result<_, _>>()?),
         Tree::Dict(entries) => {
             let entries = entries.iter().map(|(name, entry)| Ok((*name, value(entry)?)));
@@ -521,15 +521,15 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
     })
 }
 
-/// Shows the caches of a pass as one segment sees them, a text, or what an operation has for each part.
-pub fn show_object(object: &Rc<dyn std::any::Any>, segment: usize) -> Value {
+/// Shows the caches of a pass as the job of one part sees them, a text, or what an operation has for each part.
+pub fn show_object(object: &Rc<dyn std::any::Any>, part: usize) -> Value {
     if let Some(text) = object.downcast_ref::<&'static str>() {
         return (*text).into();
     }
     if let Some(shown) = object.downcast_ref::<Shown>() {
-        return shown.0.get(segment).cloned().unwrap_or(Value::None);
+        return shown.0.get(part).cloned().unwrap_or(Value::None);
     }
     let caches = object.downcast_ref::<Caches>();
-    let own = caches.and_then(|caches| caches.0.get(segment)).and_then(Option::as_ref);
+    let own = caches.and_then(|caches| caches.0.get(part)).and_then(Option::as_ref);
     own.map_or(Value::None, Cache::value)
 }

@@ -162,7 +162,7 @@ impl<'a> Pass<'a> {
     /// Shows one tensor for each of some whole segments as a module's output, and returns what became of them.
     pub fn exit_parts(&mut self, site: Site, layout: &Layout, parts: &[Tensor]) -> Result<Vec<Tensor>> {
         match self.observer.exit(site, learned(parts), layout)? {
-            Tree::Leaf(Packed::Segments(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
+            Tree::Leaf(Packed::Parts(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
             other => Err(not_a_tensor(&other).into()),
         }
     }
@@ -226,7 +226,7 @@ impl<'a> Pass<'a> {
         let parts = match packed {
             Packed::Tokens(tensor) if self.single() => return self.join(vec![self.view(tensor.tch(), 0)?]),
             Packed::Tokens(tensor) => return Ok(Tokens::Packed(tensor.tch().shallow_clone())),
-            Packed::Segments(parts) => parts,
+            Packed::Parts(parts) => parts,
         };
         // Rows that lie beside others' must not grow into them.
         let fits = |(tensor, part): (&torch::Tensor, &Part)| {
@@ -243,13 +243,13 @@ impl<'a> Pass<'a> {
     /// Reads one tensor per part.
     pub fn tensors(&self, flow: Flow) -> Result<Vec<Tensor>> {
         match flow {
-            Tree::Leaf(Packed::Segments(parts)) if parts.len() == self.layout.parts.len() => {
+            Tree::Leaf(Packed::Parts(parts)) if parts.len() == self.layout.parts.len() => {
                 Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect())
             }
             Tree::Leaf(Packed::Tokens(tensor)) => {
                 (0..self.layout.parts.len()).map(|segment| self.view(tensor.tch(), segment)).collect()
             }
-            Tree::Leaf(Packed::Segments(_)) => Err(wrong_segments().into()),
+            Tree::Leaf(Packed::Parts(_)) => Err(wrong_segments().into()),
             other => Err(not_a_tensor(&other).into()),
         }
     }
@@ -321,12 +321,12 @@ impl<'a> Pass<'a> {
 /// Shows one tensor per part that comes of the model's parameters.
 pub fn learned<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
     let shown = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
-    Tree::Leaf(Packed::Segments(parts.into_iter().map(shown).collect()))
+    Tree::Leaf(Packed::Parts(parts.into_iter().map(shown).collect()))
 }
 
 /// Shows one tensor per part.
 pub fn leaves<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
-    Tree::Leaf(Packed::Segments(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
+    Tree::Leaf(Packed::Parts(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
 }
 
 /// Shows caches, or `None` where there are none.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Attention, Model, Schema, Site};
+use engine::{Arithmetic, Attention, Schema, Site};
 use serde_json::json;
 
 use crate::families;

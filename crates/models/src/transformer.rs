@@ -4,7 +4,10 @@ use std::any::Any;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
+use engine::{
+    Arithmetic, Attention, Forwarded, Interrupt, JobContext, Layout, Namespace, Observer, Parameter, Schema, Segment,
+    Site,
+};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use kernels::{BLOCK, Kernels, Memory, Products, Ranks, Rows, Scrub, Weight};
@@ -376,16 +379,11 @@ fn rows(batching: Batching) -> Rows {
     }
 }
 
-impl Model for Transformer {
+impl Arithmetic for Transformer {
     type Tensor = torch::Tensor;
-    type Aside = torch::Aside;
 
     fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {
-        Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
     }
 
     /// Records what gradients need if a segment has a recorder: then every activation that weights take part in
@@ -525,6 +523,133 @@ impl Model for Transformer {
         tensor.to_device(self.device)
     }
 
+    fn new_cache(&self) -> Box<dyn Any> {
+        Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
+    }
+
+    fn expect(&self, cache: &dyn Any, longest: i64) {
+        if let Some(cache) = cache.downcast_ref::<Cache>() {
+            let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
+            cache.expect(longest.min(positions.max(cache.length())));
+        }
+    }
+
+    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
+    }
+
+    fn sampler(
+        &self,
+        machine: &Machine,
+        kwargs: &[(Rc<str>, Value)],
+        prompt: &[Vec<i64>],
+    ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
+        let (settings, more) = self.settings.with(kwargs)?;
+        let sampler = Sampler::new(settings, prompt.first().map_or(0, Vec::len))?;
+        Ok(match more.matters() {
+            true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
+            false => Box::new(sampler),
+        })
+    }
+
+    fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
+        let (settings, more) = self.settings.with(kwargs)?;
+        more.copies(settings.samples())
+    }
+
+    fn reorder(&self, cache: &dyn Any, order: &[i64]) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.reorder(order)).map_err(|error| pass::raise(&error))
+    }
+
+    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
+        self.settings.given()
+    }
+}
+
+impl Namespace for Transformer {
+    fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {
+        Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
+    }
+
+    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
+        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
+    }
+
+    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
+        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
+        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
+        let windows = Rc::clone(&self.decoder.about.windows);
+        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
+    }
+
+    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise> {
+        modules::call(self, machine, site, (args, attention))
+    }
+
+    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
+        modules::attribute(self, machine, site, name)
+    }
+
+    fn parameters(&self, site: Site) -> Vec<Parameter> {
+        let tied = site == self.decoder.head.site && self.tied();
+        let names = self.node(site).map(|node| modules::parameters(self, node)).unwrap_or_default();
+        names.into_iter().map(|name| Parameter { name, shared: tied && name == "weight" }).collect()
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
+        let plain = match usage {
+            Use::Store => false,
+            Use::Read | Use::Call { .. } => {
+                let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
+                modules::ATTRIBUTES.contains(&name)
+                    || cache::NAMES.contains(&name)
+                    || settings::has(&self.config, name)
+                    || self.attributes.iter().any(own)
+            }
+        };
+        Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))
+    }
+
+    fn object(&self, _: &Machine, object: &Rc<dyn Any>, part: usize) -> Value {
+        modules::show_object(object, part)
+    }
+
+    fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
+        Cache::of_value(value)?.data(heap)
+    }
+
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        library::import(machine, module).or_else(|| torch::import(machine, module))
+    }
+
+    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
+        library::global(machine, module, name).or_else(|| torch::global(machine, module, name))
+    }
+
+    fn instance(
+        &self,
+        machine: &Machine,
+        class: &str,
+        args: &[Value],
+        state: Option<&Value>,
+    ) -> Option<Result<Value, Raise>> {
+        torch::instance(machine, class, args, state)
+    }
+
+    fn named_result(&self, value: &Value) -> Option<(String, Vec<Value>)> {
+        torch::named_result(value)
+    }
+
+    fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {
+        torch::value_data(value, heap)
+    }
+}
+
+impl JobContext for Transformer {
+    type Aside = torch::Aside;
+
     fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool) {
         let job = torch::Job::of(machine);
         job.set_device(self.device);
@@ -557,122 +682,5 @@ impl Model for Transformer {
         if !modules::is_learned(value) {
             torch::Job::of(machine).doubt();
         }
-    }
-
-    fn new_cache(&self) -> Box<dyn Any> {
-        Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
-    }
-
-    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
-        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
-    }
-
-    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
-        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
-        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
-        let windows = Rc::clone(&self.decoder.about.windows);
-        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
-    }
-
-    fn expect(&self, cache: &dyn Any, longest: i64) {
-        if let Some(cache) = cache.downcast_ref::<Cache>() {
-            let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
-            cache.expect(longest.min(positions.max(cache.length())));
-        }
-    }
-
-    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
-        let own = cache.downcast_ref::<Cache>();
-        own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
-    }
-
-    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise> {
-        modules::call(self, machine, site, (args, attention))
-    }
-
-    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
-        modules::attribute(self, machine, site, name)
-    }
-
-    fn parameters(&self, site: Site) -> Vec<Parameter> {
-        let tied = site == self.decoder.head.site && self.tied();
-        let names = self.node(site).map(|node| modules::parameters(self, node)).unwrap_or_default();
-        names.into_iter().map(|name| Parameter { name, shared: tied && name == "weight" }).collect()
-    }
-
-    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
-        let plain = match usage {
-            Use::Store => false,
-            Use::Read | Use::Call { .. } => {
-                let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
-                modules::ATTRIBUTES.contains(&name)
-                    || cache::NAMES.contains(&name)
-                    || settings::has(&self.config, name)
-                    || self.attributes.iter().any(own)
-            }
-        };
-        Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))
-    }
-
-    fn object(&self, _: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value {
-        modules::show_object(object, segment)
-    }
-
-    fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
-        Cache::of_value(value)?.data(heap)
-    }
-
-    fn sampler(
-        &self,
-        machine: &Machine,
-        kwargs: &[(Rc<str>, Value)],
-        prompt: &[Vec<i64>],
-    ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
-        let (settings, more) = self.settings.with(kwargs)?;
-        let sampler = Sampler::new(settings, prompt.first().map_or(0, Vec::len))?;
-        Ok(match more.matters() {
-            true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
-            false => Box::new(sampler),
-        })
-    }
-
-    fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
-        let (settings, more) = self.settings.with(kwargs)?;
-        more.copies(settings.samples())
-    }
-
-    fn reorder(&self, cache: &dyn Any, order: &[i64]) -> Result<(), Raise> {
-        let own = cache.downcast_ref::<Cache>();
-        own.map_or(Ok(()), |cache| cache.reorder(order)).map_err(|error| pass::raise(&error))
-    }
-
-    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
-        self.settings.given()
-    }
-
-    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
-        library::import(machine, module).or_else(|| torch::import(machine, module))
-    }
-
-    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
-        library::global(machine, module, name).or_else(|| torch::global(machine, module, name))
-    }
-
-    fn instance(
-        &self,
-        machine: &Machine,
-        class: &str,
-        args: &[Value],
-        state: Option<&Value>,
-    ) -> Option<Result<Value, Raise>> {
-        torch::instance(machine, class, args, state)
-    }
-
-    fn named_result(&self, value: &Value) -> Option<(String, Vec<Value>)> {
-        torch::named_result(value)
-    }
-
-    fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {
-        torch::value_data(value, heap)
     }
 }

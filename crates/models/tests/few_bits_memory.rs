@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use engine::{Layout, Model, Segment};
+use engine::{Arithmetic, Layout, Segment};
 use models::{DType, Device};
 use serde_json::{Map, Value as Json, json};
 use tch::Tensor;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Entered, Forwarded, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{Arithmetic, Entered, Forwarded, Inputs, Interrupt, Layout, Observer, Packed, Segment, Site, Tree, Wants};
 use interpreter::machine::Environment;
 use interpreter::{Args, Machine, Value};
 use models::{DType, Transformer};
@@ -86,7 +86,7 @@ fn value(flow: &Flow) -> Value {
     match flow {
         Tree::None => Value::None,
         Tree::Bool(flag) => Value::Bool(*flag),
-        Tree::Leaf(Packed::Segments(parts)) => parts.first().unwrap().value(),
+        Tree::Leaf(Packed::Parts(parts)) => parts.first().unwrap().value(),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect()),
         _ => panic!("not among the arguments of an uncached pass"),
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Attention, Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{Arithmetic, Attention, Entered, Inputs, Interrupt, Layout, Observer, Packed, Segment, Site, Tree, Wants};
 use interpreter::machine::Environment;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
@@ -255,7 +255,7 @@ fn compare(case: &Case, found: &Tree<Packed<torch::Tensor>>, expected: &Json, pl
             let text = object.downcast_ref::<&'static str>().copied().unwrap_or("cache");
             assert_eq!(expected, text, "{place}");
         }
-        (Tree::Leaf(Packed::Segments(parts)), Json::String(expected)) => {
+        (Tree::Leaf(Packed::Parts(parts)), Json::String(expected)) => {
             assert_eq!((expected.as_str(), parts.len()), ("tensor", 1), "{place}");
             close(parts[0].tch(), &case.tensors[place], place);
         }
@@ -584,7 +584,7 @@ fn what_a_configuration_asks_for_is_returned_by_calls_that_do_not_say_otherwise(
 /// Lists the tensors that one segment has of a value.
 fn part(tree: &Tree<Packed<torch::Tensor>>, layout: &[(i64, i64)], segment: usize) -> Vec<Tensor> {
     match tree {
-        Tree::Leaf(Packed::Segments(parts)) => vec![parts[segment].tch().shallow_clone()],
+        Tree::Leaf(Packed::Parts(parts)) => vec![parts[segment].tch().shallow_clone()],
         Tree::Leaf(Packed::Tokens(tensor)) => {
             let start: i64 = layout.iter().take(segment).map(|(rows, length)| rows * length).sum();
             let (rows, length) = layout[segment];
