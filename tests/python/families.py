@@ -453,8 +453,11 @@ def called(model, remote, _):
     return tensors(returned)
 
 
-def routed(model, remote, _):
+def routed(model, remote, plan):
     """What a model returns of its routers, and what it is told of how evenly they spread tokens."""
+    routers = [path for path, side in plan.places if side == "output" and re.search(r"\.mlp\.(gate|router)$", path)]
+    if not routers:
+        return []
     found = []
     labels = torch.tensor([[3] * len(model.tokenizer(PROMPTS[0]).input_ids)])
     for prompts, more in (PROMPTS, {}), (PROMPTS[0], dict(labels=labels)), (PROMPTS[0], dict(output_hidden_states=True)):
@@ -464,12 +467,12 @@ def routed(model, remote, _):
             seen = [output.router_logits, output.aux_loss, output.loss, output.logits].save()
         found += [inputs, *seen]
     with model.trace(PROMPTS, output_router_logits=True, remote=remote):
-        gate = next(module for module in (getattr(model.model.layers[1].mlp, name, None) for name in ("gate", "router")) if module is not None)
-        gate.output[0][:, 0] += 2
+        asked = model.source.output_router_logits_0.output
+        model.get(routers[-1]).output[0][:, 0] += 2
         operation = model.source.load_balancing_loss_func_0
         arguments = known(operation.inputs[0]).save()
         operation.output = operation.output * 2
-        seen = [model.source.output_router_logits_0.output, model.output.aux_loss, model.output.logits].save()
+        seen = [asked, model.output.aux_loss, model.output.logits].save()
     return [tensors(one) for one in (*found, arguments, *seen)]
 
 

@@ -6,7 +6,10 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Arithmetic, Entered, Forwarded, Inputs, Interrupt, Layout, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{
+    Arithmetic, Entered, Forwarded, Inputs, Interrupt, JobContext, Layout, Namespace, Observer, Packed, Segment, Site,
+    Tree, Wants,
+};
 use interpreter::machine::Environment;
 use interpreter::{Args, Machine, Value};
 use models::{DType, Transformer};
