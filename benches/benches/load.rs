@@ -18,7 +18,10 @@ fn main() {
     let (model, seconds) = (model.unwrap_or_else(|error| panic!("{error}")), begun.elapsed().as_secs_f64());
     let [user, system] = [(0, user), (1, system)].map(|(at, before)| times()[at] - before);
     let (kept, peak) = (memory("VmRSS") - before, memory("VmHWM") - before);
-    println!("{}", json!({"seconds": seconds, "user": user, "system": system, "kept": kept, "peak": peak, "parameters": model.parameters()}));
+    println!(
+        "{}",
+        json!({"seconds": seconds, "user": user, "system": system, "kept": kept, "peak": peak, "parameters": model.parameters()})
+    );
 }
 
 /// Seconds of CPU time of this process so far, in itself and in the system.

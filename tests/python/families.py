@@ -680,7 +680,12 @@ def long(model, remote, plan):
         layer = model.get(path).output
         layer = (layer[0] if isinstance(layer, tuple) else layer).save()
         saved = model.lm_head.output.save()
-    return [tensors(layer), tensors(saved)]
+    # As many tokens as a model with learned positions has, and many more than a window.
+    most = getattr(model._module.config.get_text_config(), "n_positions", 2000)
+    ids = torch.randint(10, VOCABULARY, (1, most))
+    with model.trace(ids, remote=remote):
+        end = model.lm_head.output[:, -20:].save()
+    return [tensors(layer), tensors(saved), tensors(end)]
 
 
 def over_the_window(model, remote, _):

@@ -58,6 +58,7 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+        write_halves(at)
     for name in [] if only_models or "SEED" in os.environ else QUANTIZED:
         torch.manual_seed(7)
         base, form = name.split("-", 1)
@@ -366,6 +367,19 @@ def write_generations(at, model):
             ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
         cases.append({"settings": settings, "ids": ids.tolist()})
     (at / "generate.json").write_text(json.dumps({"prompts": prompts.tolist(), "cases": cases}))
+
+
+def write_halves(at):
+    """Writes the logits of prompts in bfloat16, by each way to attend, and in float32."""
+    made = {"ids": torch.randint(2, VOCABULARY, (2, 40))}
+    for kind in ("float32", "bfloat16"):
+        # Experts one by one: to multiply all at once takes rows of whole vectors.
+        model = AutoModelForCausalLM.from_pretrained(at, dtype=getattr(torch, kind), experts_implementation="eager").eval()
+        for attention in ("eager",) if at.name.split("-")[0] in EAGER_ONLY else ("sdpa", "eager"):
+            model.set_attn_implementation(attention)
+            with torch.no_grad():
+                made[f"{kind}-{attention}"] = model(input_ids=made["ids"]).logits.float()
+    save_file(made, at / "halves.safetensors")
 
 
 GENERATIONS = [

@@ -555,6 +555,45 @@ fn nobody_watching_changes_nothing() {
     }
 }
 
+/// Returns the root of the mean square of differences.
+fn distance(left: &Tensor, right: &Tensor) -> f64 {
+    (left.to_kind(Kind::Double) - right.to_kind(Kind::Double)).square().mean(Kind::Double).sqrt().double_value(&[])
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "how near it comes is worth knowing")]
+fn in_bfloat16_a_model_is_as_near_to_transformers_as_its_two_ways_to_attend_are_to_each_other() {
+    let mut far = Vec::new();
+    for name in MODELS {
+        let made = Tensor::read_safetensors(FOLDER.join(name).join("halves.safetensors")).unwrap();
+        let made: HashMap<String, Tensor> = made.into_iter().collect();
+        let model = models::load(&FOLDER.join(name), Some(DType::BFloat16), models::Device::CPU, &mut |_, _| {});
+        let model = model.unwrap_or_else(|error| panic!("{error}"));
+        for way in attentions(name) {
+            let segment = Segment {
+                attention: if *way == "eager" { Attention::Eager } else { Attention::Sdpa },
+                ..Segment::new(2, 40, torch::Tensor::new(made["ids"].shallow_clone()))
+            };
+            let Tree::Record { fields, .. } = forward(&model, &mut [segment], &mut Blind) else { panic!("no record") };
+            let found = match fields.into_iter().find(|(name, _)| *name == "logits") {
+                Some((_, Tree::Leaf(Packed::Parts(parts)))) => parts[0].tch().shallow_clone(),
+                _ => panic!("no logits"),
+            };
+            let own = distance(&found, &made[&format!("bfloat16-{way}")]);
+            // Where there is one way only, what rounding does to it.
+            let usual = match attentions(name) {
+                [_, _] => distance(&made["bfloat16-sdpa"], &made["bfloat16-eager"]),
+                _ => distance(&made["bfloat16-eager"], &made["float32-eager"]),
+            };
+            println!("{name} {way}: {own:.6} beside {usual:.6}");
+            if own > usual {
+                far.push(format!("{name} {way}: {own} is more than {usual}"));
+            }
+        }
+    }
+    assert!(far.is_empty(), "{far:#?}");
+}
+
 #[test]
 fn what_a_configuration_asks_for_is_returned_by_calls_that_do_not_say_otherwise() {
     for name in ["mixtral", "qwen3_moe", "gpt_oss"] {
