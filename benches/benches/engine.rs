@@ -167,7 +167,7 @@ struct Observed {
 }
 
 impl Observer<torch::Tensor> for Observed {
-    fn wants(&self, site: Site, _: usize) -> Wants {
+    fn wants(&self, site: Site, _: engine::SegmentIndex) -> Wants {
         Wants { output: self.last == Some(site), ..Wants::default() }
     }
 

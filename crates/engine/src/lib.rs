@@ -67,7 +67,7 @@ pub use interpreter::{Pool, Share};
 pub use model::{
     AbsentSchema, Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout,
     Model, ModuleSchema, Observer, Only, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Trunk, Wants,
+    SegmentIndex, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use namespace::Namespace;
 pub use settings::Settings;

@@ -405,11 +405,15 @@ pub enum Attention {
     Eager,
 }
 
+/// Which of a pass's segments, in the order in which the pass was given them: no place among the parts of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIndex(pub usize);
+
 /// A piece of a packed tensor: a segment, or some positions of one of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Index among the segments of the pass, where the part is one; `None` for positions that nobody may look at.
-    pub segment: Option<usize>,
+    /// The segment that the part is; `None` for positions that nobody may look at.
+    pub segment: Option<SegmentIndex>,
     pub rows: i64,
     pub length: i64,
 }
@@ -423,8 +427,11 @@ pub struct Layout {
 impl Layout {
     /// Lists whole segments.
     pub fn of<T>(segments: &[Segment<T>]) -> Self {
-        let whole =
-            |(segment, one): (usize, &Segment<T>)| Part { segment: Some(segment), rows: one.rows, length: one.length };
+        let whole = |(segment, one): (usize, &Segment<T>)| Part {
+            segment: Some(SegmentIndex(segment)),
+            rows: one.rows,
+            length: one.length,
+        };
         Self { parts: segments.iter().enumerate().map(whole).collect() }
     }
 
@@ -442,7 +449,7 @@ impl Layout {
 
     /// Returns the part that a segment is, if it is there.
     #[must_use]
-    pub fn position(&self, segment: usize) -> Option<usize> {
+    pub fn position(&self, segment: SegmentIndex) -> Option<usize> {
         self.parts.iter().position(|part| part.segment == Some(segment))
     }
 }
@@ -541,10 +548,10 @@ pub struct Entered<T> {
 /// Sees, and may change, what flows through a model. Modules nobody wants are not shown.
 pub trait Observer<T: Tensor> {
     /// Returns what is wanted of a module for a segment right now. Cheap: it is asked for every module of every pass.
-    fn wants(&self, site: Site, segment: usize) -> Wants;
+    fn wants(&self, site: Site, segment: SegmentIndex) -> Wants;
 
     /// Returns whether anything that is still to come can matter to a segment.
-    fn live(&self, _segment: usize) -> bool {
+    fn live(&self, _segment: SegmentIndex) -> bool {
         true
     }
 
@@ -561,7 +568,7 @@ pub trait Observer<T: Tensor> {
     fn exit(&mut self, site: Site, output: Tree<Packed<T>>, layout: &Layout) -> Result<Tree<Packed<T>>, Interrupt>;
 
     /// Returns whether a segment leaves out a module, or one around it, that runs for others of the pass.
-    fn leaves_out(&self, _site: Site, _segment: usize) -> bool {
+    fn leaves_out(&self, _site: Site, _segment: SegmentIndex) -> bool {
         false
     }
 
@@ -569,7 +576,7 @@ pub trait Observer<T: Tensor> {
     ///
     /// # Errors
     /// When the tensors cannot be remembered.
-    fn moved(&self, _segment: usize, _from: &T, _to: &T) -> Result<(), Raise> {
+    fn moved(&self, _segment: SegmentIndex, _from: &T, _to: &T) -> Result<(), Raise> {
         Ok(())
     }
 
@@ -589,7 +596,7 @@ pub trait Observer<T: Tensor> {
     ///
     /// # Errors
     /// When what was shown cannot be compared.
-    fn written(&mut self, _segment: usize) -> Result<Vec<i64>, Raise> {
+    fn written(&mut self, _segment: SegmentIndex) -> Result<Vec<i64>, Raise> {
         Ok(Vec::new())
     }
 }

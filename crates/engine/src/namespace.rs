@@ -13,7 +13,7 @@ use crate::model::{Attention, Parameter, Site, Tokenizer};
 pub trait Namespace: Arithmetic {
     fn tokenizer(&self) -> Rc<dyn Tokenizer>;
 
-    /// Returns the cache behind a Python value, for [`Segment::cache`]: it grows as the caller's own.
+    /// Returns the cache behind a Python value, for [`Segment::cache`](crate::Segment::cache): it grows as the caller's own.
     fn given_cache(&self, _value: &Value) -> Option<Box<dyn Any>> {
         None
     }
@@ -71,6 +71,6 @@ pub trait Namespace: Arithmetic {
         None
     }
 
-    /// Turns a value of the host (dtype, size, array) into plain data for a result; tensors go through [`Tensor`].
+    /// Turns a value of the host (dtype, size, array) into plain data for a result; tensors go through [`Tensor`](crate::Tensor).
     fn value_data(&self, value: &Value, heap: &mut program::Heap) -> Option<Result<program::Ref, Raise>>;
 }

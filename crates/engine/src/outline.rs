@@ -97,7 +97,7 @@ struct Onlooker {
 }
 
 impl<T: Tensor> Observer<T> for Onlooker {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: crate::model::SegmentIndex) -> Wants {
         Wants { input: self.all, output: self.all, inside: self.all, operations: false }
     }
 

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use engine::shape::Reach;
-use engine::{Attention, Layout, Part, Site};
+use engine::{Attention, Layout, Part, SegmentIndex, Site};
 use interpreter::raise::Raise;
 use kernels::{Products, number};
 use tch::{Device, TchError, Tensor};
@@ -48,8 +48,11 @@ impl Trunk {
     ) -> Result<Vec<Self>> {
         let about = &decoder.about;
         let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
-        let parts =
-            rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
+        let parts = rows.iter().enumerate().map(|(segment, row)| Part {
+            segment: Some(SegmentIndex(segment)),
+            rows: 1,
+            length: length(row),
+        });
         let mut unseen = Unseen(rest);
         let mut pass = Pass::new(&mut unseen, Layout { parts: parts.collect() }, products);
         let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
@@ -167,7 +170,7 @@ impl<'a> Course<'a> {
         let packed = None;
         let shared = whole.only(&plain);
         if !plain.is_empty() {
-            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
+            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment.0)));
         }
         let pieces = plain.iter().map(|&segment| Piece { segment, end: None }).collect();
         let ends = Ends::default();
@@ -228,13 +231,13 @@ impl<'a> Course<'a> {
         let collecting = self.call.flags.collects();
         let mut plan = Vec::with_capacity(self.segments.len());
         for (segment, state) in self.segments.iter().enumerate() {
-            if !collecting && !pass.live(segment) {
+            if !collecting && !pass.live(SegmentIndex(segment)) {
                 continue;
             }
             match state {
                 Standing::Whole(_) => plan.push(Piece { segment, end: None }),
                 Standing::Forking(rows) => {
-                    let wants = pass.wanted_by(segment, site);
+                    let wants = pass.wanted_by(SegmentIndex(segment), site);
                     if wants.input || wants.inside {
                         plan.push(Piece { segment, end: None });
                         continue;
@@ -292,7 +295,7 @@ impl<'a> Course<'a> {
             let Some(Standing::Forking(_)) = self.segments.get(segment) else { continue };
             if self.pieces.contains(&Piece { segment, end: None }) {
                 self.note_changes(segment, pass)?;
-            } else if pass.wanted_by(segment, site).output {
+            } else if pass.wanted_by(SegmentIndex(segment), site).output {
                 shown.push(segment);
             }
         }
@@ -307,7 +310,7 @@ impl<'a> Course<'a> {
     /// Returns the last hidden states of all segments that are still live, whole, and what they share.
     pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tokens, Rc<Shared>)> {
         let collecting = self.call.flags.collects();
-        let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
+        let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(SegmentIndex(segment)));
         let plan: Vec<Piece> = live.map(|segment| Piece { segment, end: None }).collect();
         if plan != self.pieces {
             let last = self.decoder.about.layers.len();
@@ -333,7 +336,7 @@ impl<'a> Course<'a> {
         self.shape = (pass.products.size(pass.layout.tokens()), pass.products.take_class());
         let (size, kernels) = self.shape;
         for (segment, state) in self.segments.iter().enumerate() {
-            let live = pass.live(segment);
+            let live = pass.live(SegmentIndex(segment));
             let Some(done) = pass.done.get_mut(segment) else { continue };
             let own = self.pieces.iter().zip(&pass.layout.parts).filter(|(piece, _)| piece.segment == segment);
             let tokens: i64 = own.map(|(_, part)| part.rows * part.length).sum();
@@ -371,7 +374,7 @@ impl<'a> Course<'a> {
 
     /// Moves where rows of a segment differ to where somebody changed them.
     fn note_changes(&mut self, segment: usize, pass: &mut Pass<'_>) -> Result<()> {
-        let written = pass.written(segment)?;
+        let written = pass.written(SegmentIndex(segment))?;
         if let Some(Standing::Forking(rows)) = self.segments.get_mut(segment) {
             rows.iter_mut().zip(written).for_each(|(row, written)| row.from = row.from.min(written));
         }
@@ -438,7 +441,7 @@ impl<'a> Course<'a> {
             let whole = self.assemble(layer, segment)?;
             let size = whole.size();
             let (rows, length) = (size.first().copied().unwrap_or(0), size.get(1).copied().unwrap_or(0));
-            layout.parts.push(Part { segment: Some(segment), rows, length });
+            layout.parts.push(Part { segment: Some(SegmentIndex(segment)), rows, length });
             wholes.push(whole);
         }
         let seen = pass.exit_parts(site, &layout, &wholes)?;
@@ -532,7 +535,7 @@ impl<'a> Course<'a> {
             let tensor = tensor.ok_or_else(|| Raise::runtime_error("a row got lost between layers"))?;
             let size = tensor.size();
             parts.push(Part {
-                segment: piece.end.is_none().then_some(piece.segment),
+                segment: piece.end.is_none().then_some(SegmentIndex(piece.segment)),
                 rows: size.first().copied().unwrap_or(0),
                 length: size.get(1).copied().unwrap_or(0),
             });

@@ -596,7 +596,7 @@ impl Spread {
 
     /// Returns which tokens of a part count.
     pub fn padding(&self, part: &Part) -> Option<&Tensor> {
-        self.padding.get(part.segment?)?.as_ref()
+        self.padding.get(part.segment?.0)?.as_ref()
     }
 
     /// Computes it for each part, of what routers made.
@@ -623,7 +623,7 @@ impl Spread {
 pub fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
     let kernels = pass.products.class_of_head(&head.weight)?;
     for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
-        if let Some(done) = pass.done.get_mut(segment) {
+        if let Some(done) = pass.done.get_mut(segment.0) {
             done.shapes.add_head(kernels);
         }
     }
@@ -635,7 +635,7 @@ pub fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
 pub fn last_positions(pass: &Pass<'_>, hidden: Vec<Tensor>, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
     let (mut kept, mut now) = (Vec::new(), Vec::new());
     for (index, (&Part { segment, length, .. }, own)) in pass.layout.parts.iter().zip(hidden).enumerate() {
-        let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
+        let keep = segment.and_then(|segment| keep.get(segment.0).copied()).filter(|&keep| keep > 0);
         now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| !recorder.job.has_company()));
         kept.push(match keep {
             Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,

@@ -192,7 +192,7 @@ impl Forward for Root<'_> {
             },
             "slice" => {
                 let keep = |part: &Part| {
-                    let own = part.segment.and_then(|segment| self.keep.get(segment).copied());
+                    let own = part.segment.and_then(|segment| self.keep.get(segment.0).copied());
                     Value::Int(own.unwrap_or(0))
                 };
                 Given { args: vec![Argument::Operand(0), Argument::Other(each(pass, keep))], kwargs: Vec::new() }

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use engine::output::ModelOutput;
 use engine::{
-    Attention, Forwarded, Inputs, Interrupt, Layout, Observer, Only, Packed, Part, Segment, Site, Tree, Wants,
+    Attention, Forwarded, Inputs, Interrupt, Layout, Observer, Only, Packed, Part, Segment, SegmentIndex, Site, Tree,
+    Wants,
 };
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
@@ -217,7 +218,7 @@ pub fn forward(
     let mut run = || -> Result<Flow> {
         let mut args = given.clone();
         // The caller's own arguments are what is shown of the module itself; of those inside it, what it calls them with.
-        if observer.wants(only.site, 0).input {
+        if observer.wants(only.site, SegmentIndex(0)).input {
             let entered = observer.enter(only.site, arguments(given, &signature(model, node)?)?, &layout)?;
             if let Some(output) = entered.skipped {
                 return Ok(observer.exit(only.site, output, &layout)?);
@@ -243,12 +244,12 @@ struct Entered<'a> {
 }
 
 impl Observer<torch::Tensor> for Entered<'_> {
-    fn wants(&self, site: Site, segment: usize) -> Wants {
+    fn wants(&self, site: Site, segment: SegmentIndex) -> Wants {
         let wants = self.observer.wants(site, segment);
         Wants { input: wants.input && site != self.site, ..wants }
     }
 
-    fn live(&self, segment: usize) -> bool {
+    fn live(&self, segment: SegmentIndex) -> bool {
         self.observer.live(segment)
     }
 
@@ -265,11 +266,11 @@ impl Observer<torch::Tensor> for Entered<'_> {
         self.observer.exit(site, output, layout)
     }
 
-    fn leaves_out(&self, site: Site, segment: usize) -> bool {
+    fn leaves_out(&self, site: Site, segment: SegmentIndex) -> bool {
         self.observer.leaves_out(site, segment)
     }
 
-    fn moved(&self, segment: usize, from: &torch::Tensor, to: &torch::Tensor) -> std::result::Result<(), Raise> {
+    fn moved(&self, segment: SegmentIndex, from: &torch::Tensor, to: &torch::Tensor) -> std::result::Result<(), Raise> {
         self.observer.moved(segment, from, to)
     }
 
@@ -281,7 +282,7 @@ impl Observer<torch::Tensor> for Entered<'_> {
         self.observer.between_layers()
     }
 
-    fn written(&mut self, segment: usize) -> std::result::Result<Vec<i64>, Raise> {
+    fn written(&mut self, segment: SegmentIndex) -> std::result::Result<Vec<i64>, Raise> {
         self.observer.written(segment)
     }
 }
@@ -402,7 +403,7 @@ fn batch(args: &Args) -> Part {
         &[length] => (1, length),
         [] => (1, 1),
     };
-    Part { segment: Some(0), rows, length }
+    Part { segment: Some(SegmentIndex(0)), rows, length }
 }
 
 /// Reads the one tensor that a module takes.

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
+use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, SegmentIndex, Site, Tree, Wants};
 use interpreter::raise::{Kind as Exception, Raise};
 use kernels::Products;
 use tch::{TchError, Tensor};
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
 
     /// Returns whose gradients are recorded of a part.
     pub fn recorder(&self, part: usize) -> Option<&Recorder> {
-        self.recorders.get(self.layout.parts.get(part)?.segment?)
+        self.recorders.get(self.layout.parts.get(part)?.segment?.0)
     }
 
     fn records(&self) -> bool {
@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns what is wanted of a module for one segment.
-    pub fn wanted_by(&self, segment: usize, site: Site) -> Wants {
+    pub fn wanted_by(&self, segment: SegmentIndex, site: Site) -> Wants {
         self.observer.wants(site, segment)
     }
 
@@ -135,7 +135,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns whether anything still to come matters to a segment.
-    pub fn live(&self, segment: usize) -> bool {
+    pub fn live(&self, segment: SegmentIndex) -> bool {
         self.observer.live(segment)
     }
 
@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns where each row of a segment was first changed since the last question.
-    pub fn written(&mut self, segment: usize) -> Result<Vec<i64>> {
+    pub fn written(&mut self, segment: SegmentIndex) -> Result<Vec<i64>> {
         Ok(self.observer.written(segment)?)
     }
 
@@ -416,7 +416,7 @@ pub struct Nobody;
 pub struct Unseen<'a>(pub &'a dyn Fn());
 
 impl Observer<torch::Tensor> for Nobody {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: SegmentIndex) -> Wants {
         Wants::default()
     }
 
@@ -435,7 +435,7 @@ impl Observer<torch::Tensor> for Nobody {
 }
 
 impl Observer<torch::Tensor> for Unseen<'_> {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: SegmentIndex) -> Wants {
         Wants::default()
     }
 

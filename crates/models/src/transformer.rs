@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use engine::{
     Arithmetic, Attention, Forwarded, Interrupt, JobContext, Layout, Namespace, Observer, Parameter, Schema, Segment,
-    Site,
+    SegmentIndex, Site,
 };
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
@@ -341,7 +341,7 @@ impl Transformer {
         let before: Vec<Site> = self.schema.execution.iter().take_while(|site| Some(*site) != first).copied().collect();
         let early = |segment: usize| {
             before.iter().any(|&site| {
-                let wants = observer.wants(site, segment);
+                let wants = observer.wants(site, SegmentIndex(segment));
                 let around = [Some(about.root), about.around, Some(about.base)].contains(&Some(site));
                 wants.input || (!around && (wants.output || wants.inside))
             })

@@ -57,7 +57,7 @@ struct Layers {
 }
 
 impl Observer<torch::Tensor> for Layers {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         self.wants
     }
 

@@ -32,7 +32,7 @@ struct Recorder {
 }
 
 impl Observer<torch::Tensor> for Recorder {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         Wants { input: true, output: true, inside: true, operations: false }
     }
 
@@ -229,7 +229,7 @@ fn a_skipped_layer_is_replaced_by_what_is_given() {
 fn edits_in_place_reach_the_layers_after() {
     struct Zero(Site);
     impl Observer<torch::Tensor> for Zero {
-        fn wants(&self, site: Site, _: usize) -> Wants {
+        fn wants(&self, site: Site, _: engine::SegmentIndex) -> Wants {
             Wants { output: site == self.0, ..Wants::default() }
         }
 

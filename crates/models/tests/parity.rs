@@ -109,7 +109,7 @@ struct Recorder {
 type Seen = (Site, Inputs<Packed<torch::Tensor>>, Tree<Packed<torch::Tensor>>);
 
 impl Observer<torch::Tensor> for Recorder {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         Wants { input: true, output: true, inside: true, operations: self.operations }
     }
 
@@ -140,7 +140,7 @@ impl Observer<torch::Tensor> for Recorder {
 struct Blind;
 
 impl Observer<torch::Tensor> for Blind {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         Wants::default()
     }
 
@@ -462,7 +462,7 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
     #[derive(Default)]
     struct Order(Vec<Site>, bool);
     impl Observer<torch::Tensor> for Order {
-        fn wants(&self, _: Site, _: usize) -> Wants {
+        fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
             Wants { input: true, output: false, inside: true, operations: self.1 }
         }
         fn enter(
@@ -561,7 +561,6 @@ fn distance(left: &Tensor, right: &Tensor) -> f64 {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how near it comes is worth knowing")]
 fn in_bfloat16_a_model_is_as_near_to_transformers_as_its_two_ways_to_attend_are_to_each_other() {
     let mut far = Vec::new();
     for name in MODELS {
