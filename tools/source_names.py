@@ -49,6 +49,8 @@ FAMILIES = {
     "qwen3_moe": dict(COMMON, head_dim=8, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, mlp_only_layers=[1]),
     "gpt_oss": dict(COMMON, head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=4),
 }  # fmt: skip
+# Settings with which one comes to something in the place of something else.
+MORE = {"gpt2": dict(reorder_and_upcast_attn=True)}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 ATTENDS = ("attention_interface_1", "self__attn_0")
 # Where functions stand that are shown from inside: models' own text, and what attends for all of them.
@@ -59,7 +61,11 @@ def main():
     logging.set_verbosity_error()
     found = {}
     for name, settings in FAMILIES.items():
-        found[name] = {place: " ".join(operations) for place, operations in names(name, settings).items()}
+        all_settings = [settings, settings | MORE[name]] if name in MORE else [settings]
+        places = {}
+        for settings in all_settings:
+            places |= names(name, settings)
+        found[name] = {place: " ".join(operations) for place, operations in sorted(places.items())}
     text = json.dumps(found, indent=1) + "\n"
     if "--check" not in sys.argv[1:]:
         FILE.write_text(text)

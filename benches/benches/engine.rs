@@ -16,8 +16,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use engine::{
-    Engine, Entered, Event, Forwarded, Inputs, Interleaver, Interrupt, Job, Layout, Model, Observer, Packed, Segment,
-    Site, Tree, Wants,
+    Arithmetic, Engine, Entered, Event, Forwarded, Inputs, Interleaver, Interrupt, Job, Layout, Observer, Packed,
+    Segment, Site, Tree, Wants,
 };
 use ids::{JobId, TenantId};
 use kernels::Weight;
@@ -155,7 +155,7 @@ fn forward(model: &Transformer, parts: &[Tensor], caching: bool, logits: bool) -
 fn leaf(flow: &Tree<Packed<torch::Tensor>>) -> Tensor {
     match flow {
         Tree::Leaf(Packed::Tokens(tensor)) => tensor.tch().shallow_clone(),
-        Tree::Leaf(Packed::Segments(parts)) => parts[0].tch().shallow_clone(),
+        Tree::Leaf(Packed::Parts(parts)) => parts[0].tch().shallow_clone(),
         _ => panic!("not a tensor"),
     }
 }
@@ -167,7 +167,7 @@ struct Observed {
 }
 
 impl Observer<torch::Tensor> for Observed {
-    fn wants(&self, site: Site, _: usize) -> Wants {
+    fn wants(&self, site: Site, _: engine::SegmentIndex) -> Wants {
         Wants { output: self.last == Some(site), ..Wants::default() }
     }
 

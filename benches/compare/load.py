@@ -18,7 +18,7 @@ def measure(lab, shape):
         file = folder / "model.safetensors"
         size = file.stat().st_size
         for cached in True, False:
-            taken = {"read": [], "load": [], "peak": []}
+            taken = {"read": [], "load": [], "user": [], "system": [], "peak": []}
             for _ in range(lab.rounds):
                 prepare(file, cached)
                 begun = time.perf_counter()
@@ -27,11 +27,13 @@ def measure(lab, shape):
                 prepare(file, cached)
                 loaded = load(lab, folder, dtype)
                 taken["load"].append(loaded["seconds"])
+                taken["user"].append(loaded["user"])
+                taken["system"].append(loaded["system"])
                 # Of a CPU's weights, the head's are there twice: see `vitrine model check`.
                 taken["peak"].append(loaded["peak"] - loaded["kept"])
             taken = {name: statistics.median(values) for name, values in taken.items()}
             place = {"model": shape.name, "stored": stored, "dtype": dtype, "cached": cached}
-            rates = {f"{name}_seconds_per_gb": taken[name] / size * GB for name in ("read", "load")}
+            rates = {f"{name}_seconds_per_gb": taken[name] / size * GB for name in ("read", "load", "user", "system")}
             lab.report.row("load", **place, file_gb=size / GB, **rates, peak_beyond_weights_gb=taken["peak"] / GB)
             if cached:
                 what = f"GiB beyond weights at most, {stored} as {dtype}"

@@ -90,12 +90,16 @@ LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
 # What attention modules call to attend.
 FUNCTIONS = ("attention_interface_1", "self__attn_0")
 # Functions that the server does not show from inside: they only give tensors another form.
-UNKNOWN_FUNCTIONS = ("_split_heads", "_merge_heads", "_get_embed_positions")
+UNKNOWN_FUNCTIONS = ("_split_heads", "_merge_heads", "_get_embed_positions", "load_balancing_loss_func")
+# What holds memory that nobody has written to, and what is called with it.
+UNWRITTEN = [("self__upcast_and_reordered_attn_0", name) for name in ("torch_empty_0", "attn_weights_0")]
+GIVEN_UNWRITTEN = [("self__upcast_and_reordered_attn_0", "torch_baddbmm_0")]
 INSIDE = ("transformers.models.", "transformers.integrations.sdpa_attention")
 # Dicts that grow after they are bound, and what a model returns, which is a dict here and an object there.
 FILLED_LATER = ("causal_mask_mapping_0", "outputs_0", "transformer_outputs_0")
 # Which of several types of layers is rotated first is a matter of Python's hashes.
 BY_HASH = ("self_rotary_emb_0", "position_embeddings_1")
+EXPERTS = {"mixtral", "qwen3_moe", "gpt_oss"}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
@@ -133,6 +137,8 @@ def compare(folder):
             tasks += [edited_midway, gradients, skipped, masks_made]
             if name == "gptj":
                 tasks.append(called)
+            if name in EXPERTS:
+                tasks.append(routed)
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
             for task in tasks:
@@ -186,7 +192,7 @@ def operations(model, local):
             if plain and known and getattr(function, "__module__", "").startswith(INSIDE):
                 function, _ = source.instrument(function, noted(at))
             value = function(*args, **kwargs)
-            if (place, name) not in seen and shows(value) and not (by_type and name in BY_HASH):
+            if (place, name) not in seen and shows(value) and not (by_type and name in BY_HASH) and (place.split(".")[-1], name) not in UNWRITTEN:
                 seen.append((place, name))
             return value
 
@@ -276,7 +282,7 @@ def arguments(model, remote, plan):
     """Lists what every operation is called with."""
     found = {}
     for one in dict.fromkeys(path for path, _ in plan.alone):
-        own = [name for path, name in plan.alone if path == one and name not in FILLED_LATER]
+        own = [name for path, name in plan.alone if path == one and name not in FILLED_LATER and (path.split(".")[-1], name) not in GIVEN_UNWRITTEN]
         with model.trace(PROMPTS[0], remote=remote):
             seen = {}.save()
             for name in own:
@@ -435,7 +441,7 @@ def edited_functions(model, remote, plan):
 
 def isinstance_of_tensor(plan, path, name):
     """Returns whether an operation gives a tensor of numbers: by its name, for nothing else tells before it runs."""
-    return re.match(r"(cos|sin|x1|x2|first_|torch_(?!chunk)|hidden_states_|query_|key_|repeat_kv|x_pow)", name) is not None
+    return re.match(r"(cos|sin|x1|x2|first_|torch_(?!chunk)|hidden_states_|query_(?!size)|key_(?!size)|repeat_kv|x_pow)", name) is not None
 
 
 def called(model, remote, _):
@@ -445,6 +451,29 @@ def called(model, remote, _):
         arguments = {name: kwargs[name] for name in ("attention_mask", "position_ids")}
         returned = list(model.transformer.h[0](args[0], **arguments)).save()
     return tensors(returned)
+
+
+def routed(model, remote, plan):
+    """What a model returns of its routers, and what it is told of how evenly they spread tokens."""
+    routers = [path for path, side in plan.places if side == "output" and re.search(r"\.mlp\.(gate|router)$", path)]
+    if not routers:
+        return []
+    found = []
+    labels = torch.tensor([[3] * len(model.tokenizer(PROMPTS[0]).input_ids)])
+    for prompts, more in (PROMPTS, {}), (PROMPTS[0], dict(labels=labels)), (PROMPTS[0], dict(output_hidden_states=True)):
+        with model.trace(prompts, output_router_logits=True, **more, remote=remote):
+            inputs = known(model.model.layers[1].inputs[1]).save()
+            output = model.output
+            seen = [output.router_logits, output.aux_loss, output.loss, output.logits].save()
+        found += [inputs, *seen]
+    with model.trace(PROMPTS, output_router_logits=True, remote=remote):
+        asked = model.source.output_router_logits_0.output
+        model.get(routers[-1]).output[0][:, 0] += 2
+        operation = model.source.load_balancing_loss_func_0
+        arguments = known(operation.inputs[0]).save()
+        operation.output = operation.output * 2
+        seen = [asked, model.output.aux_loss, model.output.logits].save()
+    return [tensors(one) for one in (*found, arguments, *seen)]
 
 
 def only_for_looking(model, remote, plan):
@@ -510,14 +539,14 @@ def edited_masks(model, remote, _):
     text = model.model.language_model
     with model.trace(PROMPTS, remote=remote):
         masks = text.inputs[1]["attention_mask"]
-        mask = masks["sliding_attention"]
+        mask = masks[sorted(masks)[-1]]
         hidden = 0 if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
         mask[:, :, -1, -3] = hidden
         in_place = model.lm_head.output.save()
     with model.trace(PROMPTS[1], remote=remote):
         args, kwargs = text.inputs
         masks = kwargs["attention_mask"]
-        kwargs = {**kwargs, "attention_mask": {**masks, "full_attention": masks["sliding_attention"]}}
+        kwargs = {**kwargs, "attention_mask": {**masks, sorted(masks)[0]: masks[sorted(masks)[-1]]}}
         text.inputs = (args, kwargs)
         replaced = model.lm_head.output.save()
     with model.trace(PROMPTS[1], remote=remote):
@@ -526,7 +555,7 @@ def edited_masks(model, remote, _):
         halved = model.lm_head.output.save()
     with model.trace(PROMPTS[1], remote=remote):
         masks = text.inputs[1]["attention_mask"]
-        masks["full_attention"] = masks["sliding_attention"]
+        masks[sorted(masks)[0]] = masks[sorted(masks)[-1]]
         entry = model.lm_head.output.save()
     return [in_place, replaced, halved, entry]
 
@@ -651,7 +680,12 @@ def long(model, remote, plan):
         layer = model.get(path).output
         layer = (layer[0] if isinstance(layer, tuple) else layer).save()
         saved = model.lm_head.output.save()
-    return [tensors(layer), tensors(saved)]
+    # As many tokens as a model with learned positions has, and many more than a window.
+    most = getattr(model._module.config.get_text_config(), "n_positions", 2000)
+    ids = torch.randint(10, VOCABULARY, (1, most))
+    with model.trace(ids, remote=remote):
+        end = model.lm_head.output[:, -20:].save()
+    return [tensors(layer), tensors(saved), tensors(end)]
 
 
 def over_the_window(model, remote, _):

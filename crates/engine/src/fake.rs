@@ -13,12 +13,15 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Effect, HostObject, HostResult, Machine, Operator, Outcome, Use, Value};
 use program::{Batching, DType, Heap, Ref, TensorData};
 
+use crate::arithmetic::Arithmetic;
+use crate::context::JobContext;
 use crate::encoding::{Encoding, How, Source, Text};
 use crate::interleaver::Interleaver;
 use crate::model::{
-    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema,
-    Segment, Site, Tensor, Tokenizer, Tree, Wants,
+    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
+    Site, Tensor, Tokenizer, Tree, Wants,
 };
+use crate::namespace::Namespace;
 use crate::python;
 
 /// An engine over the toy model.
@@ -121,7 +124,7 @@ fn one(tensor: FakeTensor) -> Inputs<Packed<FakeTensor>> {
 fn tokens(flow: &Flow) -> Result<FakeTensor, Raise> {
     match flow {
         Tree::Leaf(Packed::Tokens(tensor)) => Ok(tensor.clone()),
-        Tree::Leaf(Packed::Segments(parts)) => {
+        Tree::Leaf(Packed::Parts(parts)) => {
             let flat = |part: &FakeTensor| part.view(&[part.data().len() as i64 / WIDTH, WIDTH]);
             FakeTensor::join(&parts.iter().map(flat).collect::<Result<Vec<_>, _>>()?)
         }
@@ -133,16 +136,11 @@ fn first(inputs: &Inputs<Packed<FakeTensor>>) -> Result<FakeTensor, Raise> {
     inputs.args.first().map_or_else(|| Err(Raise::type_error("a module of the toy model takes one tensor")), tokens)
 }
 
-impl Model for FakeModel {
+impl Arithmetic for FakeModel {
     type Tensor = FakeTensor;
-    type Aside = ();
 
     fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    fn tokenizer(&self) -> Rc<dyn Tokenizer> {
-        Rc::new(Letters)
     }
 
     fn forward(
@@ -214,7 +212,7 @@ impl Model for FakeModel {
                 });
                 let shape = vec![hidden.shape().first().copied().unwrap_or(0), VOCABULARY];
                 let logits = FakeTensor::new(logits.collect(), shape);
-                Ok(Tree::Leaf(Packed::Segments(kept_positions(&logits, segments)?)))
+                Ok(Tree::Leaf(Packed::Parts(kept_positions(&logits, segments)?)))
             })?;
             Ok(Tree::Record {
                 class: "transformers.modeling_outputs.CausalLMOutputWithPast",
@@ -223,17 +221,6 @@ impl Model for FakeModel {
         })?;
         Ok(Forwarded { output, layout })
     }
-
-    /// Its arithmetic has no gradients.
-    fn begin(&self, _: &Machine, _: bool, _: Batching, _: bool) {}
-
-    fn recording(&self, _: &Machine) -> bool {
-        false
-    }
-
-    fn put_aside(&self) {}
-
-    fn bring_back(&self, (): ()) {}
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())
@@ -244,6 +231,31 @@ impl Model for FakeModel {
             sums.borrow_mut().values_mut().for_each(|sums| sums.truncate(usize::try_from(length).unwrap_or(0)));
         }
         Ok(())
+    }
+
+    fn sampler(
+        &self,
+        _machine: &Machine,
+        kwargs: &[(Rc<str>, Value)],
+        prompt: &[Vec<i64>],
+    ) -> Result<Box<dyn Sampler<FakeTensor>>, Raise> {
+        let mut new_tokens = 20;
+        for (name, value) in kwargs {
+            match (&**name, value.as_int()) {
+                ("max_new_tokens", Some(count)) => new_tokens = usize::try_from(count).unwrap_or(0),
+                ("do_sample", Some(0)) => {}
+                _ => {
+                    return Err(Raise::value_error(format!("`{name}` is not a setting of the toy model's generation")));
+                }
+            }
+        }
+        Ok(Box::new(Greedy { limit: prompt.first().map_or(0, Vec::len) + new_tokens }))
+    }
+}
+
+impl Namespace for FakeModel {
+    fn tokenizer(&self) -> Rc<dyn Tokenizer> {
+        Rc::new(Letters)
     }
 
     fn call_module(
@@ -264,31 +276,12 @@ impl Model for FakeModel {
         effect(name, usage)
     }
 
-    fn object(&self, _machine: &Machine, _object: &Rc<dyn Any>, _segment: usize) -> Value {
+    fn object(&self, _machine: &Machine, _object: &Rc<dyn Any>, _part: usize) -> Value {
         Value::None
     }
 
     fn object_data(&self, _value: &Value, _heap: &mut Heap) -> Option<Ref> {
         None
-    }
-
-    fn sampler(
-        &self,
-        _machine: &Machine,
-        kwargs: &[(Rc<str>, Value)],
-        prompt: &[Vec<i64>],
-    ) -> Result<Box<dyn Sampler<FakeTensor>>, Raise> {
-        let mut new_tokens = 20;
-        for (name, value) in kwargs {
-            match (&**name, value.as_int()) {
-                ("max_new_tokens", Some(count)) => new_tokens = usize::try_from(count).unwrap_or(0),
-                ("do_sample", Some(0)) => {}
-                _ => {
-                    return Err(Raise::value_error(format!("`{name}` is not a setting of the toy model's generation")));
-                }
-            }
-        }
-        Ok(Box::new(Greedy { limit: prompt.first().map_or(0, Vec::len) + new_tokens }))
     }
 
     fn import(&self, _machine: &Machine, _module: &str) -> Option<Value> {
@@ -312,6 +305,21 @@ impl Model for FakeModel {
     fn value_data(&self, _value: &Value, _heap: &mut Heap) -> Option<Result<Ref, Raise>> {
         None
     }
+}
+
+impl JobContext for FakeModel {
+    type Aside = ();
+
+    /// Its arithmetic has no gradients.
+    fn begin(&self, _: &Machine, _: bool, _: Batching, _: bool) {}
+
+    fn recording(&self, _: &Machine) -> bool {
+        false
+    }
+
+    fn put_aside(&self) {}
+
+    fn bring_back(&self, (): ()) {}
 }
 
 /// Returns each segment's logits, `[rows, length, vocabulary]`, or at its last position where it asks for that alone.

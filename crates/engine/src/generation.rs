@@ -25,7 +25,7 @@ pub struct Generation<M: Model> {
     limit: Option<i64>,
     /// Tokens of each row that the next pass computes: those that the cache does not hold, or all without one.
     fresh: usize,
-    /// See [`Model::begins_anew_at`].
+    /// See [`Arithmetic::begins_anew_at`](crate::Arithmetic::begins_anew_at).
     anew_at: Option<i64>,
     caching: bool,
     cache: Option<Box<dyn Any>>,
@@ -115,9 +115,9 @@ impl<M: Model> Generation<M> {
     ///
     /// # Errors
     /// When the tensor cannot be made.
-    pub fn announce(&self, run: &mut Run<M>, segment: usize) -> Result<(), Raise> {
+    pub fn announce(&self, run: &mut Run<M>, part: usize) -> Result<(), Raise> {
         if self.streams {
-            run.offer(Location::Streamed, segment, Tree::Leaf(self.ids()?));
+            run.offer(Location::Streamed, part, Tree::Leaf(self.ids()?));
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl<M: Model> Generation<M> {
     pub fn advance(
         &mut self,
         run: &mut Run<M>,
-        segment: usize,
+        part: usize,
         logits: &M::Tensor,
         cache: Option<Box<dyn Any>>,
     ) -> Result<bool, Raise> {
@@ -206,7 +206,7 @@ impl<M: Model> Generation<M> {
             }
             let chosen: Vec<i64> = step.sequences.iter().filter_map(|row| row.last().copied()).collect();
             self.sequences = step.sequences;
-            return self.note(run, segment, &chosen, step.done);
+            return self.note(run, part, &chosen, step.done);
         }
         let mut chosen = self.sampler.choose(&machine, &logits, &self.sequences)?;
         if chosen.len() != self.sequences.len() {
@@ -226,11 +226,11 @@ impl<M: Model> Generation<M> {
             *finished |= self.sampler.finished(row);
         }
         let done = self.finished.iter().all(|&done| done);
-        self.note(run, segment, &chosen, done)
+        self.note(run, part, &chosen, done)
     }
 
     /// Notes that every row has grown by a token. Returns whether all are complete.
-    fn note(&mut self, run: &mut Run<M>, segment: usize, chosen: &[i64], done: bool) -> Result<bool, Raise> {
+    fn note(&mut self, run: &mut Run<M>, part: usize, chosen: &[i64], done: bool) -> Result<bool, Raise> {
         if let Some(mask) = &mut self.mask {
             mask.iter_mut().for_each(|row| row.push(1));
         }
@@ -247,7 +247,7 @@ impl<M: Model> Generation<M> {
         }
         let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
         if self.streams {
-            run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], chosen)?));
+            run.offer(Location::Streamed, part, Tree::Leaf(prompt::shaped_tensor(vec![rows], chosen)?));
         }
         let done = done || self.sampler.remaining(length) == 0;
         let furthest = match &self.positions {
@@ -266,13 +266,13 @@ impl<M: Model> Generation<M> {
     }
 
     /// Keeps what the result has of a pass's output.
-    pub fn collect(&mut self, run: &Run<M>, segment: usize, output: &Tree<M::Tensor>) {
+    pub fn collect(&mut self, run: &Run<M>, part: usize, output: &Tree<M::Tensor>) {
         let Tree::Record { fields, .. } = output else { return };
         for (name, field) in fields {
             match *name {
-                "hidden_states" if self.keeps.hidden_states => self.hidden_states.push(shown(run, segment, field)),
-                "attentions" if self.keeps.attentions => self.attentions.push(shown(run, segment, field)),
-                "past_key_values" if self.keeps.record => self.past = shown(run, segment, field),
+                "hidden_states" if self.keeps.hidden_states => self.hidden_states.push(shown(run, part, field)),
+                "attentions" if self.keeps.attentions => self.attentions.push(shown(run, part, field)),
+                "past_key_values" if self.keeps.record => self.past = shown(run, part, field),
                 _ => {}
             }
         }
@@ -324,11 +324,11 @@ impl<M: Model> Generation<M> {
 }
 
 /// Shows a part of a model's output to Python.
-fn shown<M: Model>(run: &Run<M>, segment: usize, tree: &Tree<M::Tensor>) -> Value {
+fn shown<M: Model>(run: &Run<M>, part: usize, tree: &Tree<M::Tensor>) -> Value {
     match tree {
         Tree::Leaf(tensor) => tensor.to_value(&run.machine),
-        Tree::Tuple(items) => Value::tuple(items.iter().map(|item| shown(run, segment, item)).collect()),
-        Tree::Object(object) => run.job.model.object(&run.machine, object, segment),
+        Tree::Tuple(items) => Value::tuple(items.iter().map(|item| shown(run, part, item)).collect()),
+        Tree::Object(object) => run.job.model.object(&run.machine, object, part),
         _ => Value::None,
     }
 }

@@ -5,12 +5,14 @@
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
 mod active;
+pub mod arithmetic;
 mod ask;
 pub mod batch_encoding;
 mod cache;
 mod chat;
 mod common;
 pub mod conformance;
+pub mod context;
 pub mod contract;
 mod decorated;
 mod deferral;
@@ -31,6 +33,7 @@ mod location;
 mod mediator;
 pub mod metrics;
 pub mod model;
+pub mod namespace;
 mod nnsight;
 pub mod outline;
 pub mod output;
@@ -56,13 +59,16 @@ mod trunks;
 mod turn;
 mod written;
 
+pub use arithmetic::Arithmetic;
+pub use context::JobContext;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
     AbsentSchema, Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout,
     Model, ModuleSchema, Observer, Only, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Trunk, Wants,
+    SegmentIndex, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
+pub use namespace::Namespace;
 pub use settings::Settings;
 pub use shape::ShapeClass;

@@ -8,10 +8,13 @@ use std::any::Any;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, Machine, Use, Value};
-use program::{Batching, Function, TensorData};
+use interpreter::{Args, Machine, Value};
+use program::{Batching, TensorData};
 
+use crate::arithmetic::Arithmetic;
+use crate::context::JobContext;
 use crate::encoding::{Encoding, How, Source};
+use crate::namespace::Namespace;
 use crate::shape::ShapeClass;
 
 /// Numbers a module of [`Schema::modules`].
@@ -335,7 +338,7 @@ pub struct Segment<T> {
     /// Who pays for what gradients need, where they are recorded: of all segments of a pass, or of none. Each has a graph
     /// of its own, for a backward pass over packed rows would walk those of others, and free what they still need.
     pub recorder: Option<Machine>,
-    /// For each row, what [`Model::trunks`] kept of the same tokens: the rows then compute only what differs from it.
+    /// For each row, what [`Arithmetic::trunks`] kept of the same tokens: the rows then compute only what differs from it.
     /// Empty where something is missing, and for a segment with a recorder.
     pub trunks: Vec<Rc<dyn Any>>,
     /// What the bits may depend on. Segments of one pass agree.
@@ -402,11 +405,15 @@ pub enum Attention {
     Eager,
 }
 
+/// Which of a pass's segments, in the order in which the pass was given them: no place among the parts of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIndex(pub usize);
+
 /// A piece of a packed tensor: a segment, or some positions of one of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Index among the segments of the pass, where the part is one; `None` for positions that nobody may look at.
-    pub segment: Option<usize>,
+    /// The segment that the part is; `None` for positions that nobody may look at.
+    pub segment: Option<SegmentIndex>,
     pub rows: i64,
     pub length: i64,
 }
@@ -420,8 +427,11 @@ pub struct Layout {
 impl Layout {
     /// Lists whole segments.
     pub fn of<T>(segments: &[Segment<T>]) -> Self {
-        let whole =
-            |(segment, one): (usize, &Segment<T>)| Part { segment: Some(segment), rows: one.rows, length: one.length };
+        let whole = |(segment, one): (usize, &Segment<T>)| Part {
+            segment: Some(SegmentIndex(segment)),
+            rows: one.rows,
+            length: one.length,
+        };
         Self { parts: segments.iter().enumerate().map(whole).collect() }
     }
 
@@ -439,7 +449,7 @@ impl Layout {
 
     /// Returns the part that a segment is, if it is there.
     #[must_use]
-    pub fn position(&self, segment: usize) -> Option<usize> {
+    pub fn position(&self, segment: SegmentIndex) -> Option<usize> {
         self.parts.iter().position(|part| part.segment == Some(segment))
     }
 }
@@ -450,7 +460,7 @@ pub enum Packed<T> {
     /// `[tokens, …]`; a part is a range of dim 0, seen as `[rows, length, …]`.
     Tokens(T),
     /// One tensor per part, in Hugging Face's shape: attention weights, key and value states.
-    Segments(Vec<T>),
+    Parts(Vec<T>),
 }
 
 /// Values by name.
@@ -538,10 +548,10 @@ pub struct Entered<T> {
 /// Sees, and may change, what flows through a model. Modules nobody wants are not shown.
 pub trait Observer<T: Tensor> {
     /// Returns what is wanted of a module for a segment right now. Cheap: it is asked for every module of every pass.
-    fn wants(&self, site: Site, segment: usize) -> Wants;
+    fn wants(&self, site: Site, segment: SegmentIndex) -> Wants;
 
     /// Returns whether anything that is still to come can matter to a segment.
-    fn live(&self, _segment: usize) -> bool {
+    fn live(&self, _segment: SegmentIndex) -> bool {
         true
     }
 
@@ -558,7 +568,7 @@ pub trait Observer<T: Tensor> {
     fn exit(&mut self, site: Site, output: Tree<Packed<T>>, layout: &Layout) -> Result<Tree<Packed<T>>, Interrupt>;
 
     /// Returns whether a segment leaves out a module, or one around it, that runs for others of the pass.
-    fn leaves_out(&self, _site: Site, _segment: usize) -> bool {
+    fn leaves_out(&self, _site: Site, _segment: SegmentIndex) -> bool {
         false
     }
 
@@ -566,7 +576,7 @@ pub trait Observer<T: Tensor> {
     ///
     /// # Errors
     /// When the tensors cannot be remembered.
-    fn moved(&self, _segment: usize, _from: &T, _to: &T) -> Result<(), Raise> {
+    fn moved(&self, _segment: SegmentIndex, _from: &T, _to: &T) -> Result<(), Raise> {
         Ok(())
     }
 
@@ -586,7 +596,7 @@ pub trait Observer<T: Tensor> {
     ///
     /// # Errors
     /// When what was shown cannot be compared.
-    fn written(&mut self, _segment: usize) -> Result<Vec<i64>, Raise> {
+    fn written(&mut self, _segment: SegmentIndex) -> Result<Vec<i64>, Raise> {
         Ok(Vec::new())
     }
 }
@@ -599,222 +609,10 @@ pub struct Forwarded<T> {
     pub layout: Layout,
 }
 
-/// A language model: arithmetic and facts, without any notion of jobs.
-pub trait Model: 'static {
-    type Tensor: Tensor;
-    /// What the thread holds for the code that runs on it: who pays for memory, whether gradients are recorded.
-    type Aside;
+/// A language model, as an engine needs it: without any notion of requests.
+pub trait Model: Arithmetic + Namespace + JobContext {}
 
-    fn schema(&self) -> &Schema;
-
-    fn tokenizer(&self) -> Rc<dyn Tokenizer>;
-
-    /// Runs the segments through the model, showing modules to the observer. Caches in the segments grow.
-    ///
-    /// # Errors
-    /// The observer's interrupt, or failed arithmetic.
-    fn forward(
-        &self,
-        segments: &mut [Segment<Self::Tensor>],
-        observer: &mut dyn Observer<Self::Tensor>,
-    ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
-
-    /// Returns whether a module takes tokens, as the whole model does: a trace of it is given what one of the model is.
-    fn takes_tokens(&self, site: Site) -> bool {
-        site == Site(0)
-    }
-
-    /// Estimates the bytes that a pass over `rows × length` tokens takes, weights apart, where caches grow to `total` tokens
-    /// for each row.
-    fn pass_bytes(&self, _rows: i64, _length: i64, _total: i64, _attention: Attention) -> u64 {
-        0
-    }
-
-    /// Returns how many tokens the model has embeddings of: no other id can be looked up.
-    fn vocabulary(&self) -> Option<i64> {
-        None
-    }
-
-    /// Returns how many positions the model has embeddings of; `None` where positions are computed.
-    fn positions(&self) -> Option<i64> {
-        None
-    }
-
-    /// Returns the length at which a generation computes all of its sequences again, if there is one: there the model begins to
-    /// rotate all positions in another way.
-    fn begins_anew_at(&self) -> Option<i64> {
-        None
-    }
-
-    /// Returns whether calls that do not say so keep keys and values.
-    fn caches(&self) -> bool {
-        true
-    }
-
-    /// Checks the keyword arguments of a forward call before it waits for anything.
-    ///
-    /// # Errors
-    /// `ValueError` naming what is not supported.
-    fn accept(&self, _kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
-        Ok(())
-    }
-
-    /// Computes rows of token ids that nobody looks at, and returns what [`Segment::trunks`] starts from; empty for
-    /// a model that keeps nothing. `rest` is called where that could be left for a while.
-    ///
-    /// # Errors
-    /// When the arithmetic fails.
-    fn trunks(&self, _rows: &[Vec<i64>], _attention: Attention, _rest: &dyn Fn()) -> Result<Vec<Trunk>, Raise> {
-        Ok(Vec::new())
-    }
-
-    /// Returns the bytes of what [`Model::trunks`] makes of a row of so many tokens.
-    fn trunk_bytes(&self, _length: i64) -> u64 {
-        0
-    }
-
-    /// Moves a tensor that comes from outside to where the model computes.
-    ///
-    /// # Errors
-    /// When there is no room.
-    fn place(&self, tensor: Self::Tensor) -> Result<Self::Tensor, Raise> {
-        Ok(tensor)
-    }
-
-    /// Prepares a job before its code runs: what it makes comes to where the model computes; its operations record what
-    /// gradients need, or do not; what the bits of modules that it calls itself may depend on; and whether it runs alone,
-    /// where nothing may be left out that only others gain by.
-    fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool);
-
-    /// Returns whether something was left out of what the job computed that it would have needed: it has to run again,
-    /// alone.
-    fn regrets(&self, _machine: &Machine) -> bool {
-        false
-    }
-
-    /// Returns whether a job's operations record what gradients need where its code stands now.
-    fn recording(&self, machine: &Machine) -> bool;
-
-    /// Hears of a trace that the job's code opens where it stands now.
-    fn opens(&self, _machine: &Machine, _function: Function) {}
-
-    /// Hears of a value that a block of the job puts in the place of one of the model's.
-    fn takes(&self, _machine: &Machine, _value: &Value) {}
-
-    /// Takes what the thread holds for the code that runs, which is about to make way for other code.
-    fn put_aside(&self) -> Self::Aside;
-
-    /// Gives the thread what it held when code was left that is about to go on.
-    fn bring_back(&self, aside: Self::Aside);
-
-    /// Waits until what was begun is computed, where that happens beside the thread.
-    fn catch_up(&self) {}
-
-    /// Makes an empty cache for [`Segment::cache`].
-    fn new_cache(&self) -> Box<dyn Any>;
-
-    /// Returns the cache behind a Python value, for [`Segment::cache`]: it grows as the caller's own.
-    fn given_cache(&self, _value: &Value) -> Option<Box<dyn Any>> {
-        None
-    }
-
-    /// Makes a cache of keys and values of each layer that a request brings.
-    ///
-    /// # Errors
-    /// When the model has no such caches, or there is no room.
-    fn cache_of(&self, _layers: Vec<(Self::Tensor, Self::Tensor)>) -> Result<Value, Raise> {
-        Err(Raise::value_error("the model takes no caches"))
-    }
-
-    /// Says how many tokens each sequence of a cache will have at most, so that there can be room for them.
-    fn expect(&self, _cache: &dyn Any, _longest: i64) {}
-
-    /// Has a cache forget all tokens from one position on, as if a pass that failed had never begun.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
-    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise>;
-
-    /// Runs one module on a user's own tensors, shaped as Hugging Face shapes them (`model.lm_head(h)` in a block).
-    ///
-    /// # Errors
-    /// The exception that the module would raise.
-    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise>;
-
-    /// Reads a plain attribute of a module: a weight (read-only), a buffer, `head_dim`, `config`, `training`.
-    /// `None` where the Hugging Face module has no such attribute.
-    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value>;
-
-    /// Lists a module's own parameters, in the order of Hugging Face's `named_parameters()`.
-    fn parameters(&self, _site: Site) -> Vec<Parameter> {
-        Vec::new()
-    }
-
-    /// Says what using a name does of any of the objects that the model and its tensors have, where the object that is
-    /// meant is not known yet; `None` where none has the name. What may do harm in one must be said to.
-    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect>;
-
-    /// Shows a leaf that is no tensor to Python, for example a cache, as one segment sees it.
-    fn object(&self, machine: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value;
-
-    /// Turns a Python value that the model made by [`Model::object`] into plain data for a result.
-    fn object_data(&self, value: &Value, heap: &mut program::Heap) -> Option<program::Ref>;
-
-    /// Prepares `generate(**kwargs)` from the checkpoint's defaults and the caller's keyword arguments.
-    ///
-    /// # Errors
-    /// `ValueError` for settings that contradict each other or are not supported.
-    fn sampler(
-        &self,
-        machine: &Machine,
-        kwargs: &[(Rc<str>, Value)],
-        prompt: &[Vec<i64>],
-    ) -> Result<Box<dyn Sampler<Self::Tensor>>, Raise>;
-
-    /// Returns how many rows `generate(**kwargs)` makes of each row of its prompt.
-    ///
-    /// # Errors
-    /// As [`Model::sampler`].
-    fn copies(&self, _kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
-        Ok(1)
-    }
-
-    /// Lets each row of a cache be what another was.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
-    fn reorder(&self, _cache: &dyn Any, _order: &[i64]) -> Result<(), Raise> {
-        Err(Raise::runtime_error("the model's caches cannot be reordered"))
-    }
-
-    /// Lists the settings of `generate()` that the checkpoint itself has.
-    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
-        &[]
-    }
-
-    /// Finds an importable module for the user's code: `torch`, `torch.nn.functional`, `einops`.
-    fn import(&self, machine: &Machine, module: &str) -> Option<Value>;
-
-    /// Finds an importable object that a request refers to by name: `torch` `float32`.
-    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value>;
-
-    /// Rebuilds an object of an importable class from a request, for example `torch.nn.modules.linear.Linear`.
-    fn instance(
-        &self,
-        machine: &Machine,
-        class: &str,
-        args: &[Value],
-        state: Option<&Value>,
-    ) -> Option<Result<Value, Raise>>;
-
-    /// Returns what an operator with named results returned: the name in `torch.return_types`, and the results.
-    fn named_result(&self, _value: &Value) -> Option<(String, Vec<Value>)> {
-        None
-    }
-
-    /// Turns a value of the host (dtype, size, array) into plain data for a result; tensors go through [`Tensor`].
-    fn value_data(&self, value: &Value, heap: &mut program::Heap) -> Option<Result<program::Ref, Raise>>;
-}
+impl<M: Arithmetic + Namespace + JobContext> Model for M {}
 
 /// How a generation goes on after a step with rules of its own.
 pub struct Chosen {

@@ -97,7 +97,7 @@ struct Onlooker {
 }
 
 impl<T: Tensor> Observer<T> for Onlooker {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: crate::model::SegmentIndex) -> Wants {
         Wants { input: self.all, output: self.all, inside: self.all, operations: false }
     }
 
@@ -129,7 +129,7 @@ fn form<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout) -> Form {
         Tree::Leaf(leaf) => {
             let (tensor, along) = match leaf {
                 Packed::Tokens(tensor) => (Some(tensor), true),
-                Packed::Segments(parts) => (parts.first(), false),
+                Packed::Parts(parts) => (parts.first(), false),
             };
             let Some((tensor, dtype)) = tensor.and_then(|tensor| Some((tensor, tensor.dtype()?))) else {
                 return Form::Unknown;

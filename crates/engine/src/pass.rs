@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 
+use crate::arithmetic::Arithmetic;
 use crate::model::{
-    Entered, Form, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants,
+    Entered, Form, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, SegmentIndex, Site, Tensor, Tree, Wants,
 };
 use crate::pacing::Pacing;
 use crate::run::{Ending, Run, Visit};
@@ -40,7 +41,7 @@ impl<T: Tensor> Forms<T> {
 }
 
 /// A run, and what it was shown of its segment if that has trunks.
-type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>>);
+type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Arithmetic>::Tensor>>);
 
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.
@@ -80,7 +81,7 @@ impl<'a, M: Model> Pass<'a, M> {
         let mut leaves = Vec::new();
         trees.for_each(|tree| tree::leaves(tree, &mut leaves));
         leaves.retain(|leaf| !leaf.pending());
-        if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut().get_mut(segment)) {
+        if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut().get_mut(segment.0)) {
             seen.extend(leaves.iter().map(Tensor::memory));
         }
         if self.is_free() {
@@ -91,18 +92,18 @@ impl<'a, M: Model> Pass<'a, M> {
 
     fn run(&mut self, part: &Part) -> Option<Seeing<'_, M>> {
         let segment = part.segment?;
-        let shown = self.shown.get_mut(segment).and_then(Option::as_mut);
-        self.runs.get_mut(segment).map(|run| (&mut **run, shown))
+        let shown = self.shown.get_mut(segment.0).and_then(Option::as_mut);
+        self.runs.get_mut(segment.0).map(|run| (&mut **run, shown))
     }
 }
 
 impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
-    fn wants(&self, site: Site, segment: usize) -> Wants {
-        self.runs.get(segment).map(|run| run.wants(site)).unwrap_or_default()
+    fn wants(&self, site: Site, segment: SegmentIndex) -> Wants {
+        self.runs.get(segment.0).map(|run| run.wants(site)).unwrap_or_default()
     }
 
-    fn live(&self, segment: usize) -> bool {
-        self.runs.get(segment).is_some_and(|run| run.needs_more())
+    fn live(&self, segment: SegmentIndex) -> bool {
+        self.runs.get(segment.0).is_some_and(|run| run.needs_more())
     }
 
     fn enter(
@@ -198,17 +199,17 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         self.unless_enough(output)
     }
 
-    fn leaves_out(&self, site: Site, segment: usize) -> bool {
-        self.runs.get(segment).is_some_and(|run| run.leaves_out(site))
+    fn leaves_out(&self, site: Site, segment: SegmentIndex) -> bool {
+        self.runs.get(segment.0).is_some_and(|run| run.leaves_out(site))
     }
 
-    fn moved(&self, segment: usize, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
+    fn moved(&self, segment: SegmentIndex, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
         let mut all = self.seen.borrow_mut();
-        let seen = all.get_mut(segment).filter(|seen| !from.pending() && seen.contains(&from.memory()));
+        let seen = all.get_mut(segment.0).filter(|seen| !from.pending() && seen.contains(&from.memory()));
         let Some(seen) = seen.filter(|_| self.live(segment)) else { return Ok(()) };
         // A copy of the copy stands for what was shown, too.
         seen.insert(to.memory());
-        match self.left.borrow_mut().get_mut(segment) {
+        match self.left.borrow_mut().get_mut(segment.0) {
             Some(left) => left.push(vec![from.clone(), to.clone()], &from.duplicate()?),
             None => Ok(()),
         }
@@ -231,8 +232,8 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         if stopped { self.unless_enough(()) } else { Ok(()) }
     }
 
-    fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {
-        match self.shown.get_mut(segment) {
+    fn written(&mut self, segment: SegmentIndex) -> Result<Vec<i64>, Raise> {
+        match self.shown.get_mut(segment.0) {
             Some(Some(shown)) => shown.written(),
             _ => Ok(Vec::new()),
         }
@@ -276,7 +277,7 @@ impl<M: Model> Pass<'_, M> {
     fn skipped_by_all(&self, site: Site, layout: &Layout) -> Result<Option<Tree<Packed<M::Tensor>>>, Raise> {
         let mut parts = Vec::with_capacity(layout.parts.len());
         for part in &layout.parts {
-            let run = part.segment.and_then(|segment| self.runs.get(segment));
+            let run = part.segment.and_then(|segment| self.runs.get(segment.0));
             let Some(tree) = run.and_then(|run| run.skipped_output(site)) else { return Ok(None) };
             parts.push(tree);
         }

@@ -205,14 +205,9 @@ impl<M: Model> Run<M> {
     ///
     /// # Errors
     /// What a view or a splice raises; what a block raises ends the run instead.
-    pub fn enter(
-        &mut self,
-        site: Site,
-        segment: usize,
-        inputs: Inputs<M::Tensor>,
-    ) -> (Option<Inputs<M::Tensor>>, bool) {
+    pub fn enter(&mut self, site: Site, part: usize, inputs: Inputs<M::Tensor>) -> (Option<Inputs<M::Tensor>>, bool) {
         let stint = self.job.turn.enter();
-        let visited = self.visit(Location::Input(site), segment, Flow::Inputs(inputs));
+        let visited = self.visit(Location::Input(site), part, Flow::Inputs(inputs));
         let replaced = match visited {
             Visited { flow: Flow::Inputs(inputs), replaced: true } => Some(inputs),
             _ => None,
@@ -295,9 +290,9 @@ impl<M: Model> Run<M> {
     }
 
     /// Shows a value that no module produces: the result, or generated tokens.
-    pub fn offer(&mut self, location: Location, segment: usize, value: Tree<M::Tensor>) -> Tree<M::Tensor> {
+    pub fn offer(&mut self, location: Location, part: usize, value: Tree<M::Tensor>) -> Tree<M::Tensor> {
         let stint = self.job.turn.enter();
-        let visited = self.visit(location, segment, Flow::Output(value));
+        let visited = self.visit(location, part, Flow::Output(value));
         self.busy += self.job.turn.leave(stint);
         match visited.flow {
             Flow::Output(value) => value,

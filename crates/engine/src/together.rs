@@ -13,7 +13,7 @@ use crate::active::{Active, End, failure_of};
 use crate::common::{Common, Place};
 use crate::contract::{Event, Usage};
 use crate::lane::Lanes;
-use crate::model::{Done, Interrupt, Model, Segment};
+use crate::model::{Done, Interrupt, Model, Segment, SegmentIndex};
 use crate::pacing::Pacing;
 use crate::pass::Pass;
 use crate::run::Ending;
@@ -326,7 +326,7 @@ impl<M: Model> Together<M> {
         let (mut apart, mut late) = (Vec::new(), Vec::new());
         for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
             let tokens = segment.rows * segment.length;
-            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
+            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(SegmentIndex(place))?)));
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
             if matches!(member.trace.run.ended, Some(Ending::Apart)) {

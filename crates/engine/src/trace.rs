@@ -28,7 +28,7 @@ pub struct Trace<M: Model> {
     /// See [`Trace::company`].
     arguments: Option<String>,
     batch: Batch,
-    /// See [`Model::pass_bytes`].
+    /// See [`Arithmetic::pass_bytes`](crate::Arithmetic::pass_bytes).
     bytes: u64,
     tracer: Rc<TraceState>,
     /// The frame around the trace, where names bound inside end up.
@@ -468,21 +468,21 @@ impl<M: Model> Trace<M> {
         output: Option<(&Forwarded<M::Tensor>, usize)>,
         cache: Option<Box<dyn std::any::Any>>,
     ) -> Result<(), Raise> {
-        let segment = output.map_or(0, |(_, part)| part);
+        let part = output.map_or(0, |(_, part)| part);
         let output = output.map(|(all, part)| tree::take(&all.output, &all.layout, part)).transpose()?;
         match (&mut self.work, output) {
             (Work::Forward { done, .. }, output) => {
                 *done = true;
                 if let Some(output) = output {
-                    self.run.offer(Location::Result, segment, output);
+                    self.run.offer(Location::Result, part, output);
                 }
             }
             (Work::Generate { done, .. }, None) => *done = true,
             (Work::Generate { generation, done, .. }, Some(output)) => {
                 let logits = logits(&output)
                     .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
-                generation.collect(&self.run, segment, &output);
-                *done = generation.advance(&mut self.run, segment, logits, cache)?;
+                generation.collect(&self.run, part, &output);
+                *done = generation.advance(&mut self.run, part, logits, cache)?;
             }
         }
         Ok(())

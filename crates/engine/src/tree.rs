@@ -13,7 +13,7 @@ use crate::python;
 /// When the packed tensor does not lie as the layout says.
 pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, part: usize) -> Result<Tree<T>, Raise> {
     map(tree, &mut |leaf| match leaf {
-        Packed::Segments(parts) => parts.get(part).cloned().ok_or_else(missing_segment),
+        Packed::Parts(parts) => parts.get(part).cloned().ok_or_else(missing_segment),
         Packed::Tokens(tensor) => {
             let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
             let own = if layout.parts.len() == 1 {
@@ -46,7 +46,7 @@ pub fn put<T: Tensor>(tree: &mut Tree<Packed<T>>, layout: &Layout, part: usize, 
             }
         }
         (tree, new) if layout.parts.len() == 1 => {
-            *tree = map(&new, &mut |leaf: &T| Ok(Packed::Segments(vec![leaf.clone()])))?;
+            *tree = map(&new, &mut |leaf: &T| Ok(Packed::Parts(vec![leaf.clone()])))?;
         }
         _ => {}
     }
@@ -55,7 +55,7 @@ pub fn put<T: Tensor>(tree: &mut Tree<Packed<T>>, layout: &Layout, part: usize, 
 
 fn put_leaf<T: Tensor>(packed: &mut Packed<T>, layout: &Layout, part: usize, new: T) -> Result<(), Raise> {
     match packed {
-        Packed::Segments(parts) => *parts.get_mut(part).ok_or_else(missing_segment)? = new,
+        Packed::Parts(parts) => *parts.get_mut(part).ok_or_else(missing_segment)? = new,
         Packed::Tokens(tensor) => {
             let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
             let whole = tensor.shape();
@@ -83,7 +83,7 @@ fn put_leaf<T: Tensor>(packed: &mut Packed<T>, layout: &Layout, part: usize, new
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             *parts.get_mut(part).ok_or_else(missing_segment)? = new;
-            *packed = Packed::Segments(parts);
+            *packed = Packed::Parts(parts);
         }
     }
     Ok(())
@@ -224,7 +224,7 @@ pub fn pack<T: Tensor>(parts: &[&Tree<T>], layout: &Layout) -> Result<Tree<Packe
             Tree::Leaf(match flat {
                 Some(flat) if flat.len() == 1 => Packed::Tokens(flat.into_iter().next().ok_or_else(missing_segment)?),
                 Some(flat) => Packed::Tokens(T::join(&flat)?),
-                None => Packed::Segments(leaves),
+                None => Packed::Parts(leaves),
             })
         }
         Tree::Tuple(items) => Tree::Tuple(

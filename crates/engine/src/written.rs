@@ -193,7 +193,7 @@ mod tests {
     use crate::fake::FakeTensor;
 
     fn part() -> Part {
-        Part { segment: Some(0), rows: 1, length: 3 }
+        Part { segment: Some(crate::model::SegmentIndex(0)), rows: 1, length: 3 }
     }
 
     fn show(shown: &mut Shown<FakeTensor>, tensor: &FakeTensor) -> Range<usize> {

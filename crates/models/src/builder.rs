@@ -197,10 +197,14 @@ impl<'a> Builder<'a> {
         called: &dyn Fn(&str) -> Option<Site>,
     ) -> Result<Operations, LoadError> {
         let first = self.schema.operations.len();
+        let called_perhaps = self.schema.operations.get(caller).is_some_and(|operation| operation.perhaps);
         // Operations have no sites yet.
         let operations = self.operations(Site(0), source, called)?;
         let own = self.schema.operations.get_mut(first..).unwrap_or_default();
-        own.iter_mut().for_each(|operation| operation.when = when);
+        own.iter_mut().for_each(|operation| {
+            operation.when = when;
+            operation.perhaps |= called_perhaps;
+        });
         self.inner.push((first..self.schema.operations.len(), caller));
         Ok(operations)
     }

@@ -96,6 +96,23 @@ impl Call {
         self.generating.first().is_some_and(|generating| *generating)
     }
 
+    /// Returns the mask that the caller of a segment gave.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn mask(&self, segment: usize) -> std::result::Result<Option<Tensor>, TchError> {
+        if let Some(mask) = &self.flags.alone.mask {
+            return Ok(Some(mask.shallow_clone()));
+        }
+        let generates = self.generating.get(segment).is_some_and(|generating| *generating);
+        match (self.padding.get(segment).and_then(Option::as_ref), self.ids.get(segment)) {
+            (Some(padding), _) => Ok(Some(padding.shallow_clone())),
+            // generate() leaves out a mask that hides nothing; nnsight does not.
+            (None, Some(ids)) if !generates && !self.unmasked => ids.f_ones_like().map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Shows an argument.
     ///
     /// # Errors
@@ -136,7 +153,7 @@ impl Call {
             // generate() makes the cache; in a plain call, the base model makes it.
             "past_key_values" if self.generates() => caches(some_caches(&self.caches).as_ref()),
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
-            "output_router_logits" => Tree::Bool(false),
+            "output_router_logits" => Tree::Bool(self.flags.routes()),
             "return_dict" => Tree::Bool(true),
             "mm_encoder_outputs" if self.generates() && self.begins() => Tree::Dict(Vec::new()),
             name => {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dtype::DType;
 use crate::error::LoadError;
 use crate::family::Blueprint;
-use crate::generation::Settings;
+use crate::generation::GenerationConfig;
 use crate::parameters::{self, Parameter};
 use crate::tokenizer::Tokenizer;
 
@@ -171,7 +171,7 @@ pub fn check(folder: &Path) -> Report {
     report.family = config.as_ref().map(|config| config.family().model_type);
     report.note(Tokenizer::read(folder));
     if let Some(config) = &config {
-        report.note(Settings::read(folder, config));
+        report.note(GenerationConfig::read(folder, config));
     }
     let blueprint = config.as_ref().and_then(|config| report.note((config.family().blueprint)(config)));
     let checkpoint = report.note(Checkpoint::open(folder));

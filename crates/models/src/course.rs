@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use engine::shape::Reach;
-use engine::{Attention, Layout, Part, Site};
+use engine::{Attention, Layout, Part, SegmentIndex, Site};
 use interpreter::raise::Raise;
 use kernels::{Products, number};
 use tch::{Device, TchError, Tensor};
@@ -48,8 +48,11 @@ impl Trunk {
     ) -> Result<Vec<Self>> {
         let about = &decoder.about;
         let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
-        let parts =
-            rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
+        let parts = rows.iter().enumerate().map(|(segment, row)| Part {
+            segment: Some(SegmentIndex(segment)),
+            rows: 1,
+            length: length(row),
+        });
         let mut unseen = Unseen(rest);
         let mut pass = Pass::new(&mut unseen, Layout { parts: parts.collect() }, products);
         let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
@@ -103,9 +106,9 @@ pub struct Course<'a> {
     call: &'a Call,
     /// What the layers share of whole segments, by segment.
     whole: Shared,
-    segments: Vec<Segment>,
+    segments: Vec<Standing>,
     /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
-    lanes: Vec<Lane>,
+    pieces: Vec<Piece>,
     packed: Option<Tokens>,
     /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
@@ -119,7 +122,7 @@ pub struct Course<'a> {
     pub weights: Option<Vec<Tensor>>,
 }
 
-enum Segment {
+enum Standing {
     /// `[rows, length, width]`, while it is not packed.
     Whole(Option<Tensor>),
     Forking(Vec<Row>),
@@ -137,7 +140,7 @@ struct Row {
 
 /// What a part of the packed tensor is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Lane {
+struct Piece {
     segment: usize,
     /// A row's end from a position on; `None` for the whole segment.
     end: Option<(usize, i64)>,
@@ -147,8 +150,8 @@ impl<'a> Course<'a> {
     /// Embeds what has to be computed from the start.
     pub fn begin(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
         let mut course = Self::lay_out(decoder, pass, call)?;
-        if !course.lanes.is_empty() {
-            let ids = course.lanes.iter().filter_map(|lane| call.ids.get(lane.segment)).map(Tensor::shallow_clone);
+        if !course.pieces.is_empty() {
+            let ids = course.pieces.iter().filter_map(|piece| call.ids.get(piece.segment)).map(Tensor::shallow_clone);
             let words = match &call.flags.alone.embeds {
                 Some(embeds) => Words::Embedded(embeds.shallow_clone()),
                 None => Words::Ids(ids.collect()),
@@ -161,19 +164,19 @@ impl<'a> Course<'a> {
     /// Lays out what has to be computed from the start, which is yet to be embedded.
     pub fn lay_out(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
         let whole = share(decoder, pass, call)?;
-        let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
-        let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
+        let segments: Vec<Standing> = (0..call.ids.len()).map(|index| Standing::of(call, index)).collect();
+        let plain = |(index, segment): (usize, &Standing)| matches!(segment, Standing::Whole(_)).then_some(index);
         let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
         let packed = None;
         let shared = whole.only(&plain);
         if !plain.is_empty() {
-            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
+            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment.0)));
         }
-        let lanes = plain.iter().map(|&segment| Lane { segment, end: None }).collect();
+        let pieces = plain.iter().map(|&segment| Piece { segment, end: None }).collect();
         let ends = Ends::default();
         let (shown, opened, shape, weights) = (HashMap::new(), HashMap::new(), (0, 0), None);
         let shared = Rc::new(shared);
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared, ends, shape, weights })
+        Ok(Self { decoder, call, whole, segments, pieces, packed, shown, opened, shared, ends, shape, weights })
     }
 
     /// Computes rotations, once embeddings, masks and positions are what somebody may have made of them.
@@ -200,7 +203,7 @@ impl<'a> Course<'a> {
 
     /// Lists the segments that lie whole in what is packed.
     pub fn embedded(&self) -> Vec<usize> {
-        self.lanes.iter().filter(|lane| lane.end.is_none()).map(|lane| lane.segment).collect()
+        self.pieces.iter().filter(|piece| piece.end.is_none()).map(|piece| piece.segment).collect()
     }
 
     /// Returns what layers share of what is packed.
@@ -224,29 +227,28 @@ impl<'a> Course<'a> {
     /// Packs what the next layer computes.
     pub fn prepare(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
         let site = self.site(layer)?;
-        let flags = &self.call.flags;
         // What the caller collects from every layer has every segment in it.
-        let collecting = flags.output_hidden_states || flags.output_attentions;
+        let collecting = self.call.flags.collects();
         let mut plan = Vec::with_capacity(self.segments.len());
         for (segment, state) in self.segments.iter().enumerate() {
-            if !collecting && !pass.live(segment) {
+            if !collecting && !pass.live(SegmentIndex(segment)) {
                 continue;
             }
             match state {
-                Segment::Whole(_) => plan.push(Lane { segment, end: None }),
-                Segment::Forking(rows) => {
-                    let wants = pass.wanted_by(segment, site);
+                Standing::Whole(_) => plan.push(Piece { segment, end: None }),
+                Standing::Forking(rows) => {
+                    let wants = pass.wanted_by(SegmentIndex(segment), site);
                     if wants.input || wants.inside {
-                        plan.push(Lane { segment, end: None });
+                        plan.push(Piece { segment, end: None });
                         continue;
                     }
                     let length = self.length(segment);
                     let ends = rows.iter().enumerate().filter(|(_, row)| row.from < length);
-                    plan.extend(ends.map(|(index, row)| Lane { segment, end: Some((index, row.from)) }));
+                    plan.extend(ends.map(|(index, row)| Piece { segment, end: Some((index, row.from)) }));
                 }
             }
         }
-        if plan != self.lanes {
+        if plan != self.pieces {
             self.unpack(layer, pass)?;
             self.pack(layer, plan, pass)?;
         }
@@ -255,17 +257,17 @@ impl<'a> Course<'a> {
 
     /// Runs a layer, and keeps what it was given of together.
     pub fn run_packed(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
-        let before = self.lanes.clone();
+        let before = self.pieces.clone();
         self.run(layer, pass)?;
         if self.packed.is_some() || before.is_empty() {
             return Ok(());
         }
         // Showing others' rows took it apart, and may have moved where these differ.
-        let again = |lane: Lane| match (lane.end, self.segments.get(lane.segment)) {
-            (Some((index, _)), Some(Segment::Forking(rows))) => {
-                rows.get(index).map(|row| Lane { end: Some((index, row.from)), ..lane })
+        let again = |piece: Piece| match (piece.end, self.segments.get(piece.segment)) {
+            (Some((index, _)), Some(Standing::Forking(rows))) => {
+                rows.get(index).map(|row| Piece { end: Some((index, row.from)), ..piece })
             }
-            _ => Some(lane),
+            _ => Some(piece),
         };
         let plan = before.into_iter().filter_map(again).collect();
         self.pack(layer + 1, plan, pass)
@@ -290,10 +292,10 @@ impl<'a> Course<'a> {
         let site = self.site(layer)?;
         let mut shown = Vec::new();
         for segment in 0..self.segments.len() {
-            let Some(Segment::Forking(_)) = self.segments.get(segment) else { continue };
-            if self.lanes.contains(&Lane { segment, end: None }) {
+            let Some(Standing::Forking(_)) = self.segments.get(segment) else { continue };
+            if self.pieces.contains(&Piece { segment, end: None }) {
                 self.note_changes(segment, pass)?;
-            } else if pass.wanted_by(segment, site).output {
+            } else if pass.wanted_by(SegmentIndex(segment), site).output {
                 shown.push(segment);
             }
         }
@@ -307,10 +309,10 @@ impl<'a> Course<'a> {
 
     /// Returns the last hidden states of all segments that are still live, whole, and what they share.
     pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tokens, Rc<Shared>)> {
-        let collecting = self.call.flags.output_hidden_states || self.call.flags.output_attentions;
-        let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
-        let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
-        if plan != self.lanes {
+        let collecting = self.call.flags.collects();
+        let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(SegmentIndex(segment)));
+        let plan: Vec<Piece> = live.map(|segment| Piece { segment, end: None }).collect();
+        if plan != self.pieces {
             let last = self.decoder.about.layers.len();
             self.unpack(last, pass)?;
             self.pack(last, plan, pass)?;
@@ -322,9 +324,9 @@ impl<'a> Course<'a> {
     /// Has segments that fork, but are whole in this layer, keep their own keys and values of it, or none if it is left
     /// out.
     fn begin_caches(&self, layer: usize) {
-        for lane in self.lanes.iter().filter(|lane| lane.end.is_none()) {
-            let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
-            let cache = self.call.caches.get(lane.segment).and_then(Option::as_ref);
+        for piece in self.pieces.iter().filter(|piece| piece.end.is_none()) {
+            let forks = matches!(self.segments.get(piece.segment), Some(Standing::Forking(_)));
+            let cache = self.call.caches.get(piece.segment).and_then(Option::as_ref);
             cache.filter(|_| forks).into_iter().for_each(|cache| cache.begin(layer));
         }
     }
@@ -334,17 +336,17 @@ impl<'a> Course<'a> {
         self.shape = (pass.products.size(pass.layout.tokens()), pass.products.take_class());
         let (size, kernels) = self.shape;
         for (segment, state) in self.segments.iter().enumerate() {
-            let live = pass.live(segment);
+            let live = pass.live(SegmentIndex(segment));
             let Some(done) = pass.done.get_mut(segment) else { continue };
-            let own = self.lanes.iter().zip(&pass.layout.parts).filter(|(lane, _)| lane.segment == segment);
+            let own = self.pieces.iter().zip(&pass.layout.parts).filter(|(piece, _)| piece.segment == segment);
             let tokens: i64 = own.map(|(_, part)| part.rows * part.length).sum();
             if tokens > 0 {
-                let whole = self.lanes.contains(&Lane { segment, end: None });
+                let whole = self.pieces.contains(&Piece { segment, end: None });
                 done.layers += 1;
                 done.tokens += u64::try_from(tokens).unwrap_or(0);
                 done.shapes.add(size, kernels, if whole { Reach::Whole } else { Reach::Ends });
             }
-            if let Segment::Forking(rows) = state
+            if let Standing::Forking(rows) = state
                 && live
             {
                 rows.iter().for_each(|row| done.shapes.add(row.trunk.shape.0, row.trunk.shape.1, Reach::Kept));
@@ -372,8 +374,8 @@ impl<'a> Course<'a> {
 
     /// Moves where rows of a segment differ to where somebody changed them.
     fn note_changes(&mut self, segment: usize, pass: &mut Pass<'_>) -> Result<()> {
-        let written = pass.written(segment)?;
-        if let Some(Segment::Forking(rows)) = self.segments.get_mut(segment) {
+        let written = pass.written(SegmentIndex(segment))?;
+        if let Some(Standing::Forking(rows)) = self.segments.get_mut(segment) {
             rows.iter_mut().zip(written).for_each(|(row, written)| row.from = row.from.min(written));
         }
         Ok(())
@@ -381,33 +383,34 @@ impl<'a> Course<'a> {
 
     /// Has rows computed whole from now on whose packed states before a layer would reach earlier positions.
     fn spread(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
-        let later = |lane: &Lane| match (self.segments.get(lane.segment), lane.end) {
-            (Some(Segment::Forking(_)), Some((_, from))) => from > 0,
-            (Some(Segment::Forking(rows)), None) => rows.iter().any(|row| row.from > 0),
+        let later = |piece: &Piece| match (self.segments.get(piece.segment), piece.end) {
+            (Some(Standing::Forking(_)), Some((_, from))) => from > 0,
+            (Some(Standing::Forking(rows)), None) => rows.iter().any(|row| row.from > 0),
             _ => false,
         };
-        let Some(packed) = self.packed.as_ref().filter(|_| self.lanes.iter().any(later)) else { return Ok(()) };
+        let Some(packed) = self.packed.as_ref().filter(|_| self.pieces.iter().any(later)) else { return Ok(()) };
         if let Tokens::Packed(all) = packed
             && tame(all)?
         {
             return Ok(());
         }
         let mut wild = Vec::new();
-        for (part, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| later(lane)) {
+        for (part, piece) in self.pieces.iter().enumerate().filter(|(_, piece)| later(piece)) {
             let states = pass.segment(packed, part)?;
             if !tame(&states)? {
-                wild.push((*lane, states));
+                wild.push((*piece, states));
             }
         }
         if wild.is_empty() {
             return Ok(());
         }
-        for (lane, states) in wild.iter().filter(|(lane, _)| lane.end.is_none()) {
-            self.begin_wild_rows(lane.segment, states)?;
+        for (piece, states) in wild.iter().filter(|(piece, _)| piece.end.is_none()) {
+            self.begin_wild_rows(piece.segment, states)?;
         }
         self.unpack(layer, pass)?;
-        for (lane, states) in wild {
-            if let (Some((index, from)), Some(Segment::Forking(rows))) = (lane.end, self.segments.get_mut(lane.segment))
+        for (piece, states) in wild {
+            if let (Some((index, from)), Some(Standing::Forking(rows))) =
+                (piece.end, self.segments.get_mut(piece.segment))
                 && let Some(row) = rows.get_mut(index)
             {
                 let kept = row.trunk.state(layer)?.f_narrow(1, 0, from)?;
@@ -420,7 +423,7 @@ impl<'a> Course<'a> {
 
     /// Lets the rows of a forking segment that hold wild numbers differ from their beginning.
     fn begin_wild_rows(&mut self, segment: usize, whole: &Tensor) -> Result<()> {
-        if let Some(Segment::Forking(rows)) = self.segments.get_mut(segment) {
+        if let Some(Standing::Forking(rows)) = self.segments.get_mut(segment) {
             for (index, row) in (0_i64..).zip(rows) {
                 if row.from > 0 && !tame(&whole.f_narrow(0, index, 1)?)? {
                     row.from = 0;
@@ -438,7 +441,7 @@ impl<'a> Course<'a> {
             let whole = self.assemble(layer, segment)?;
             let size = whole.size();
             let (rows, length) = (size.first().copied().unwrap_or(0), size.get(1).copied().unwrap_or(0));
-            layout.parts.push(Part { segment: Some(segment), rows, length });
+            layout.parts.push(Part { segment: Some(SegmentIndex(segment)), rows, length });
             wholes.push(whole);
         }
         let seen = pass.exit_parts(site, &layout, &wholes)?;
@@ -463,8 +466,8 @@ impl<'a> Course<'a> {
     fn assemble(&self, layer: usize, segment: usize) -> Result<Tensor> {
         let missing = || Raise::runtime_error("a segment got lost between layers");
         match self.segments.get(segment) {
-            Some(Segment::Whole(Some(tensor))) => Ok(tensor.shallow_clone()),
-            Some(Segment::Forking(rows)) => {
+            Some(Standing::Whole(Some(tensor))) => Ok(tensor.shallow_clone()),
+            Some(Standing::Forking(rows)) => {
                 if let Some((_, shown)) = self.shown.get(&segment).filter(|(before, _)| *before == layer) {
                     return Ok(shown.shallow_clone());
                 }
@@ -485,8 +488,8 @@ impl<'a> Course<'a> {
     fn place(&mut self, segment: usize, tensor: &Tensor) -> Result<()> {
         let length = self.length(segment);
         match self.segments.get_mut(segment) {
-            Some(Segment::Whole(slot)) => *slot = Some(tensor.shallow_clone()),
-            Some(Segment::Forking(rows)) => {
+            Some(Standing::Whole(slot)) => *slot = Some(tensor.shallow_clone()),
+            Some(Standing::Forking(rows)) => {
                 for (index, row) in (0_i64..).zip(rows) {
                     row.own = match length - row.from {
                         0 => None,
@@ -502,14 +505,14 @@ impl<'a> Course<'a> {
     /// Takes the packed tensor apart, which holds the states before a layer.
     fn unpack(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
         let Some(packed) = self.packed.take() else { return Ok(()) };
-        for (part, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
+        for (part, piece) in std::mem::take(&mut self.pieces).into_iter().enumerate() {
             let tensor = pass.segment(&packed, part)?;
-            let Some((index, _)) = lane.end else {
-                self.place(lane.segment, &tensor)?;
-                self.shown.insert(lane.segment, (layer, tensor));
+            let Some((index, _)) = piece.end else {
+                self.place(piece.segment, &tensor)?;
+                self.shown.insert(piece.segment, (layer, tensor));
                 continue;
             };
-            if let Some(Segment::Forking(rows)) = self.segments.get_mut(lane.segment)
+            if let Some(Standing::Forking(rows)) = self.segments.get_mut(piece.segment)
                 && let Some(row) = rows.get_mut(index)
             {
                 row.own = Some(tensor);
@@ -519,20 +522,20 @@ impl<'a> Course<'a> {
     }
 
     /// Packs what a plan says, from the states before a layer.
-    fn pack(&mut self, layer: usize, plan: Vec<Lane>, pass: &mut Pass<'_>) -> Result<()> {
+    fn pack(&mut self, layer: usize, plan: Vec<Piece>, pass: &mut Pass<'_>) -> Result<()> {
         let mut tensors = Vec::with_capacity(plan.len());
         let mut parts = Vec::with_capacity(plan.len());
-        for lane in &plan {
-            let tensor = match (lane.end, self.segments.get(lane.segment)) {
-                (Some((index, _)), Some(Segment::Forking(rows))) => {
+        for piece in &plan {
+            let tensor = match (piece.end, self.segments.get(piece.segment)) {
+                (Some((index, _)), Some(Standing::Forking(rows))) => {
                     rows.get(index).and_then(|row| row.own.as_ref()).map(Tensor::shallow_clone)
                 }
-                _ => Some(self.assemble(layer, lane.segment)?),
+                _ => Some(self.assemble(layer, piece.segment)?),
             };
             let tensor = tensor.ok_or_else(|| Raise::runtime_error("a row got lost between layers"))?;
             let size = tensor.size();
             parts.push(Part {
-                segment: lane.end.is_none().then_some(lane.segment),
+                segment: piece.end.is_none().then_some(SegmentIndex(piece.segment)),
                 rows: size.first().copied().unwrap_or(0),
                 length: size.get(1).copied().unwrap_or(0),
             });
@@ -541,43 +544,43 @@ impl<'a> Course<'a> {
         pass.layout.parts = parts;
         self.packed = if tensors.is_empty() { None } else { Some(pass.gather(tensors)?) };
         self.shared = Rc::new(self.share(&plan)?);
-        self.lanes = plan;
+        self.pieces = plan;
         Ok(())
     }
 
-    fn share(&mut self, plan: &[Lane]) -> Result<Shared> {
+    fn share(&mut self, plan: &[Piece]) -> Result<Shared> {
         let mut shared = self.whole.only(&[]);
         let mut caches = Vec::with_capacity(plan.len());
         let ropes = self.whole.rotations.len();
         let mut rotations: Vec<(Vec<Tensor>, Vec<Tensor>)> = (0..ropes).map(|_| Default::default()).collect();
-        for lane in plan {
-            let attention = self.whole.attention.get(lane.segment).copied().unwrap_or_default();
+        for piece in plan {
+            let attention = self.whole.attention.get(piece.segment).copied().unwrap_or_default();
             shared.attention.push(attention);
-            self.open(lane)?;
+            self.open(piece)?;
             for (rope, (cosines, sines)) in rotations.iter_mut().enumerate() {
-                let Some((cosine, sine)) = self.rotation(rope, lane.segment) else { continue };
-                let own = |numbers: Tensor| match lane.end {
-                    Some((_, from)) => numbers.f_narrow(1, from, self.length(lane.segment) - from),
+                let Some((cosine, sine)) = self.rotation(rope, piece.segment) else { continue };
+                let own = |numbers: Tensor| match piece.end {
+                    Some((_, from)) => numbers.f_narrow(1, from, self.length(piece.segment) - from),
                     None => Ok(numbers),
                 };
                 cosines.push(own(cosine)?);
                 sines.push(own(sine)?);
             }
-            let Some((index, from)) = lane.end else {
+            let Some((index, from)) = piece.end else {
                 for (kind, masks) in shared.masks.iter_mut().enumerate() {
-                    let own = self.whole.masks.get(kind).and_then(|masks| masks.get(lane.segment));
+                    let own = self.whole.masks.get(kind).and_then(|masks| masks.get(piece.segment));
                     masks.push(own.cloned().flatten());
                 }
-                shared.positions.extend(self.whole.positions.get(lane.segment).cloned());
-                shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
-                caches.push(self.call.caches.get(lane.segment).cloned().flatten());
+                shared.positions.extend(self.whole.positions.get(piece.segment).cloned());
+                shared.past.push(self.whole.past.get(piece.segment).copied().unwrap_or(0));
+                caches.push(self.call.caches.get(piece.segment).cloned().flatten());
                 continue;
             };
-            let length = self.length(lane.segment) - from;
+            let length = self.length(piece.segment) - from;
             let about = &self.decoder.about;
             for (kind, masks) in shared.masks.iter_mut().enumerate() {
                 let extent = Extent { rows: 1, length, past: from, window: self.whole.window(kind) };
-                let mask = self.whole.mask(kind, lane.segment).filter(|_| self.opened.contains_key(&lane.segment));
+                let mask = self.whole.mask(kind, piece.segment).filter(|_| self.opened.contains_key(&piece.segment));
                 masks.push(match mask {
                     Some(mask) => {
                         let row = mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?;
@@ -588,8 +591,8 @@ impl<'a> Course<'a> {
             }
             shared.positions.push(self.ends.positions(from, length, about.device)?);
             shared.past.push(from);
-            caches.push(match self.segments.get(lane.segment) {
-                Some(Segment::Forking(rows)) => rows.get(index).map(|row| row.cache.clone()),
+            caches.push(match self.segments.get(piece.segment) {
+                Some(Standing::Forking(rows)) => rows.get(index).map(|row| row.cache.clone()),
                 _ => None,
             });
         }
@@ -600,17 +603,17 @@ impl<'a> Course<'a> {
     }
 
     /// Notes that somebody looks inside a forking segment. Segments of one length share rotations until then.
-    fn open(&mut self, lane: &Lane) -> Result<()> {
-        let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
-        if forks && lane.end.is_none() && !self.opened.contains_key(&lane.segment) {
+    fn open(&mut self, piece: &Piece) -> Result<()> {
+        let forks = matches!(self.segments.get(piece.segment), Some(Standing::Forking(_)));
+        if forks && piece.end.is_none() && !self.opened.contains_key(&piece.segment) {
             let mut all = Vec::with_capacity(self.whole.rotations.len());
             for rope in 0..self.whole.rotations.len() {
-                all.push(match self.rotation(rope, lane.segment) {
+                all.push(match self.rotation(rope, piece.segment) {
                     Some((cosine, sine)) => Some((Tensor::f_cat(&[cosine], 0)?, Tensor::f_cat(&[sine], 0)?)),
                     None => None,
                 });
             }
-            self.opened.insert(lane.segment, all);
+            self.opened.insert(piece.segment, all);
         }
         Ok(())
     }
@@ -635,7 +638,7 @@ fn tame(states: &Tensor) -> Result<bool> {
     Ok(f64::try_from(least.f_neg()?.f_maximum(&most)?)? < TAME)
 }
 
-impl Segment {
+impl Standing {
     fn of(call: &Call, index: usize) -> Self {
         let trunks = call.trunks.get(index).map(Vec::as_slice).unwrap_or_default();
         let cache = call.caches.get(index).and_then(Option::as_ref);

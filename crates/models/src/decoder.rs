@@ -11,11 +11,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::alone;
 use crate::attention::{self, Extent};
+use crate::balance::{self, Routed};
 use crate::cache::{Cache, Caches};
 use crate::call::{Call, bind, some_caches};
 use crate::course::Course;
 use crate::embedding::Embed;
-use crate::family::{self, Blueprint, Form, Returns};
+use crate::family::{self, Balance, Blueprint, Form, Returns};
 use crate::forward::{self, Forwards};
 use crate::layer::Layer;
 use crate::nn::Linear;
@@ -187,6 +188,8 @@ pub struct Shared {
     pub flags: Vec<(&'static str, Flow)>,
     /// Collects each layer's attention weights, where the caller asked for them.
     pub attentions: Option<Rc<RefCell<Vec<Vec<Tensor>>>>>,
+    /// Collects what each layer's router makes, where the caller asked for it.
+    pub routed: Option<Routed>,
     /// Sequences that attend in one call, where the device has kernels for that.
     pub varlen: Option<Rc<varlen::Known>>,
 }
@@ -218,6 +221,7 @@ impl Shared {
             generating: pick(&self.generating, segments),
             flags: self.flags.clone(),
             attentions: self.attentions.clone(),
+            routed: self.routed.clone(),
             use_cache: self.use_cache,
             varlen: self.varlen.clone(),
         }
@@ -272,7 +276,7 @@ impl Shared {
             "past_key_values" | "layer_past" => caches(self.caches.as_ref()),
             "use_cache" => self.use_cache.map_or(Tree::None, Tree::Bool),
             "output_attentions" => Tree::Bool(self.attentions.is_some()),
-            "output_router_logits" => Tree::Bool(false),
+            "output_router_logits" => Tree::Bool(self.routed.is_some()),
             _ => Tree::None,
         })
     }
@@ -444,6 +448,9 @@ pub fn unpack(flow: Flow) -> Result<[Flow; 2]> {
     })
 }
 
+/// The field of routers' logits: a base model returns it before others, and a model with its head after them.
+pub const ROUTED: &str = "router_logits";
+
 /// What the base model returns.
 pub struct Encoded {
     pub hidden: Tokens,
@@ -451,6 +458,8 @@ pub struct Encoded {
     pub hidden_states: Option<Vec<Tokens>>,
     /// By layer, then by segment. Empty where `sdpa` computes no weights.
     pub attentions: Option<Vec<Vec<Tensor>>>,
+    /// The same of those layers that have a router.
+    pub routed: Option<Vec<Vec<Tensor>>>,
     pub returns: Returns,
 }
 
@@ -460,6 +469,9 @@ impl Encoded {
         let mut fields = Vec::new();
         if let Some(caches) = &self.caches {
             fields.push(("past_key_values", Tree::Object(Rc::clone(caches) as Rc<dyn std::any::Any>)));
+        }
+        if let Some(routed) = &self.routed {
+            fields.push((ROUTED, Tree::Tuple(routed.iter().map(learned).collect())));
         }
         if let Some(states) = &self.hidden_states {
             fields.push(("hidden_states", Tree::Tuple(states.iter().map(|state| pass.leaf(state)).collect())));
@@ -526,6 +538,7 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
             return forward::run(decoder, pass, call).map(Returned);
         }
         let (keep, alone) = (call.flags.logits_to_keep.clone(), call.flags.alone.clone());
+        let spread = Spread::of(&about.blueprint, &call)?;
         let mut encoded = base(decoder, pass, call)?;
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
         let hidden = Held::of_tokens(pass, &pass.tokens(hidden)?)?.tensors()?;
@@ -545,8 +558,19 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
             let own = own.first().ok_or_else(no_part)?;
             fields.push(("loss", learned([&pass.paid(0, || alone::loss(own, labels))?])));
         }
+        let routed = encoded.take(ROUTED);
+        if let Some(spread) = &spread {
+            let losses = spread.losses(pass, routed.as_ref())?;
+            if let (Some((_, loss)), [own]) = (fields.first_mut(), losses.as_slice()) {
+                let all =
+                    pass.tensors(loss.clone())?.iter().map(|loss| spread.add(loss, own)).collect::<Result<Vec<_>>>()?;
+                *loss = learned(&all);
+            }
+            fields.push(("aux_loss", learned(&losses)));
+        }
         fields.push(("logits", shown));
         fields.append(&mut encoded.0);
+        fields.extend(routed.map(|routed| (ROUTED, routed)));
         Ok(Returned(match alone.tuple {
             true => Tree::Tuple(fields.into_iter().map(|(_, flow)| flow).collect()),
             false => Tree::Record { class: about.blueprint.root.returns.root(), fields },
@@ -555,11 +579,51 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
     Ok(returned)
 }
 
+/// What a call is told of how evenly experts are taken.
+pub struct Spread {
+    pub about: Balance,
+    /// By segment, which tokens count.
+    padding: Vec<Option<Tensor>>,
+}
+
+impl Spread {
+    /// Returns what is to be told, if the caller asked.
+    pub fn of(blueprint: &Blueprint, call: &Call) -> Result<Option<Self>> {
+        let Some(about) = blueprint.balance.filter(|_| call.flags.routes()) else { return Ok(None) };
+        let padding = (0..call.ids.len()).map(|segment| call.mask(segment));
+        Ok(Some(Self { about, padding: padding.collect::<std::result::Result<_, _>>()? }))
+    }
+
+    /// Returns which tokens of a part count.
+    pub fn padding(&self, part: &Part) -> Option<&Tensor> {
+        self.padding.get(part.segment?.0)?.as_ref()
+    }
+
+    /// Computes it for each part, of what routers made.
+    pub fn losses(&self, pass: &Pass<'_>, routed: Option<&Flow>) -> Result<Vec<Tensor>> {
+        let Some(Tree::Tuple(layers)) = routed else {
+            return Err(Raise::type_error("the model returns a tuple of routers' logits").into());
+        };
+        let layers = layers.iter().map(|layer| pass.tensors(layer.clone())).collect::<Result<Vec<_>>>()?;
+        let own = |(at, part): (usize, &Part)| {
+            let of_part = |layer: &Vec<Tensor>| layer.get(at).map(Tensor::shallow_clone);
+            let layers = layers.iter().map(of_part).collect::<Option<Vec<_>>>().ok_or_else(no_part)?;
+            pass.paid(at, || balance::loss(&layers, self.padding(part), &self.about))
+        };
+        pass.layout.parts.iter().enumerate().map(own).collect()
+    }
+
+    /// Adds it to what labels come to.
+    pub fn add(&self, loss: &Tensor, own: &Tensor) -> Result<Tensor> {
+        Ok(loss.f_add(&number::multiply(own, self.about.coefficient)?)?)
+    }
+}
+
 /// Notes which kernels compute the logits of those who came this far.
 pub fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
     let kernels = pass.products.class_of_head(&head.weight)?;
     for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
-        if let Some(done) = pass.done.get_mut(segment) {
+        if let Some(done) = pass.done.get_mut(segment.0) {
             done.shapes.add_head(kernels);
         }
     }
@@ -571,7 +635,7 @@ pub fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
 pub fn last_positions(pass: &Pass<'_>, hidden: Vec<Tensor>, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
     let (mut kept, mut now) = (Vec::new(), Vec::new());
     for (index, (&Part { segment, length, .. }, own)) in pass.layout.parts.iter().zip(hidden).enumerate() {
-        let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
+        let keep = segment.and_then(|segment| keep.get(segment.0).copied()).filter(|&keep| keep > 0);
         now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| !recorder.job.has_company()));
         kept.push(match keep {
             Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,
@@ -712,8 +776,9 @@ fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call, mut course: Cours
         states.push(hidden.share());
     }
     let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
+    let routed = shared.routed.as_ref().map(|routed| routed.take());
     let returns = about.blueprint.root.returns;
-    let encoded = Encoded { hidden, caches: shared.caches.clone(), hidden_states, attentions, returns };
+    let encoded = Encoded { hidden, caches: shared.caches.clone(), hidden_states, attentions, routed, returns };
     let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
     fields.extend(encoded.extras(pass));
     Ok(Record(fields, returns.base()))
@@ -731,6 +796,7 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         caches: some_caches(&call.caches),
         use_cache: Some(call.flags.caches()),
         attentions: call.flags.output_attentions.then(Rc::default),
+        routed: call.flags.routes().then(Rc::default),
         generating: call.generating.clone(),
         varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()

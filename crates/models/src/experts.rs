@@ -12,6 +12,7 @@ use interpreter::raise::Raise;
 use kernels::{Products, Weight, number};
 use tch::{Kind, TchError, Tensor};
 
+use crate::balance::Routed;
 use crate::family::{Gate, Score};
 use crate::feed_forward::halves;
 use crate::nn::{Activation, Linear, differentiable, evenly};
@@ -66,22 +67,32 @@ struct Flat(Tokens);
 struct Chosen(Flat, Flat, Flat);
 
 impl Sparse {
-    pub fn run(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Fed> {
+    /// Runs the block. What its router makes is added to what is collected, if that is.
+    pub fn run(&self, pass: &mut Pass<'_>, hidden: &Tokens, routed: Option<&Routed>) -> Result<Fed> {
         let returns_scores = self.returns_scores;
         pass.module(self.site, hidden.share(), |pass, hidden| {
             if pass.wants(self.site).operations {
-                return self.step_by_step(pass, &hidden);
+                return self.step_by_step(pass, &hidden, routed);
             }
-            let Chosen(_, scores, chosen) = self.router.run(pass, &hidden)?;
+            let Chosen(_, scores, chosen) = self.route(pass, &hidden, routed)?;
             let shown = scores.0.share();
             let hidden = self.experts.run(pass, Chosen(Flat(hidden), chosen, scores))?;
             Ok(Fed { hidden, scores: returns_scores.then_some(shown) })
         })
     }
 
-    fn step_by_step(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Fed> {
+    fn route(&self, pass: &mut Pass<'_>, hidden: &Tokens, routed: Option<&Routed>) -> Result<Chosen> {
+        let chosen = self.router.run(pass, hidden)?;
+        if let Some(routed) = routed {
+            routed.borrow_mut().push(chosen.0.show(pass)?);
+        }
+        Ok(chosen)
+    }
+
+    fn step_by_step(&self, pass: &mut Pass<'_>, hidden: &Tokens, routed: Option<&Routed>) -> Result<Fed> {
         let given = vec![("hidden_states", Held::of_tokens(pass, hidden)?)];
-        let mut returned = source::run(&self.operations, pass, self, given, &|_| true)?.into_iter();
+        let forward = Steps { sparse: self, routed };
+        let mut returned = source::run(&self.operations, pass, &forward, given, &|_| true)?.into_iter();
         let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
         let scores = match returned.next().filter(|_| self.returns_scores) {
             Some(scores) => Some(unflattened(pass, &scores)?.into_tokens(pass)?),
@@ -98,7 +109,12 @@ impl Sparse {
 }
 
 /// What the lines of the block's forward mean.
-impl Forward for Sparse {
+struct Steps<'a> {
+    sparse: &'a Sparse,
+    routed: Option<&'a Routed>,
+}
+
+impl Forward for Steps<'_> {
     fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
         let width = |operand: &Held| -> Result<i64> {
             Ok(operand.tensors()?.first().and_then(|one| one.size().last().copied()).unwrap_or(0))
@@ -125,13 +141,13 @@ impl Forward for Sparse {
             ("apart", [hidden]) => unflattened(pass, hidden),
             ("router", _) => {
                 let hidden = tokens(pass, 0)?;
-                let Chosen(logits, scores, chosen) = self.router.run(pass, &hidden)?;
+                let Chosen(logits, scores, chosen) = self.sparse.route(pass, &hidden, self.routed)?;
                 let held = |flat: Flat| -> Result<Held> { Ok(Held::Tensors(flat.show(pass)?)) };
                 Ok(Held::Tuple(vec![held(logits)?, held(scores)?, held(chosen)?]))
             }
             ("experts", _) => {
                 let chosen = Chosen(Flat(tokens(pass, 0)?), Flat(tokens(pass, 1)?), Flat(tokens(pass, 2)?));
-                let fed = self.experts.run(pass, chosen)?;
+                let fed = self.sparse.experts.run(pass, chosen)?;
                 Ok(Held::Tensors(Flat(fed).show(pass)?))
             }
             _ => Err(Raise::runtime_error(format!("a block of experts has no {name}")).into()),

@@ -24,8 +24,9 @@ use serde_json::{Map, Value as Json};
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::family::{
-    Attention, Attributes, Blueprint, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head, HeadNorms, Kind, Layer,
-    Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Sources, Step, Turn, Way,
+    Attention, Attributes, Balance, Blueprint, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head, HeadNorms,
+    Kind, Layer, Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Sources,
+    Step, Turn, Way,
 };
 use crate::nn::Function;
 use crate::rope::Rope;
@@ -341,6 +342,7 @@ fn llama_blueprint_around(
         by_sequence: true,
         window: None,
         anew_at: None,
+        balance: None,
         sources: Sources { root: sources::CAUSAL, around: "", base: sources::ONE_MASK },
     })
 }
@@ -468,6 +470,13 @@ fn experts_and_chosen(config: &Config, key: &str) -> Result<(i64, i64)> {
         return Err(config.wrong("num_experts_per_tok", format!("{top} is more than {key}, {count}")));
     }
     Ok((count, top))
+}
+
+/// What is said of how evenly they are taken.
+fn balance(config: &Config, key: &str) -> Result<Option<Balance>> {
+    let (count, top) = experts_and_chosen(config, key)?;
+    let (asked, coefficient) = (config.flag("output_router_logits")?, config.number("router_aux_loss_coef")?);
+    Ok(Some(Balance { asked, count, top, coefficient }))
 }
 
 /// One rotary embedding for each type of layer, by an object of `rope_parameters` for each.

@@ -70,7 +70,19 @@ pub struct Blueprint {
     pub window: Option<i64>,
     /// The length at which a generation computes all again: from there on, positions are rotated in another way.
     pub anew_at: Option<i64>,
+    pub balance: Option<Balance>,
     pub sources: Sources,
+}
+
+/// What is said of how evenly experts are taken, where there are some, to calls that ask for routers' logits.
+#[derive(Clone, Copy, Debug)]
+pub struct Balance {
+    /// Calls that say nothing ask.
+    pub asked: bool,
+    pub count: i64,
+    pub top: i64,
+    /// By how much it counts where there are labels.
+    pub coefficient: f64,
 }
 
 /// The operations of the forwards around layers: see [`crate::source`].

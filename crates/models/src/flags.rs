@@ -17,6 +17,8 @@ pub struct Flags {
     pub use_cache: Option<bool>,
     /// The configuration says that calls keep nothing which do not ask for it.
     pub uncached: bool,
+    /// Whether routers' logits are asked for; `None` where there are no routers.
+    pub routes: Option<bool>,
     /// As the caller gave them, those that modules pass on.
     pub given: Vec<(&'static str, Flow)>,
     /// Last positions of each segment to compute logits for; zero for all.
@@ -29,6 +31,16 @@ impl Flags {
     /// Returns whether keys and values are kept.
     pub fn caches(&self) -> bool {
         self.use_cache.unwrap_or(!self.uncached)
+    }
+
+    /// Returns whether what routers make is collected.
+    pub fn routes(&self) -> bool {
+        self.routes.unwrap_or(false)
+    }
+
+    /// Returns whether something is collected of every layer.
+    pub fn collects(&self) -> bool {
+        self.output_hidden_states || self.output_attentions || self.routes()
     }
 
     /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
@@ -62,6 +74,11 @@ impl Flags {
                     }
                 }
                 "max_length" | "prefix_length" => {}
+                "output_router_logits" if self.routes.is_some() => {
+                    if let Value::Bool(flag) = value {
+                        self.routes = Some(*flag);
+                    }
+                }
                 "output_router_logits" if !set => {}
                 // As it is anyway. Modules are not shown it.
                 "is_causal" if set => continue,
@@ -81,7 +98,7 @@ impl Flags {
             let shown = match (value, torch::Tensor::of(value)) {
                 (Value::Bool(flag), _) => Tree::Bool(*flag),
                 (Value::Int(number), _) => Tree::Int(*number),
-                (_, Some(tensor)) => Tree::Leaf(Packed::Segments(vec![tensor])),
+                (_, Some(tensor)) => Tree::Leaf(Packed::Parts(vec![tensor])),
                 _ => crate::cache::flow(value).unwrap_or(Tree::None),
             };
             if !self.given.iter().any(|(name, _)| *name == known) {

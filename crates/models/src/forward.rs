@@ -15,7 +15,7 @@ use crate::alone;
 use crate::attention::{self, Extent};
 use crate::call::Call;
 use crate::course::Course;
-use crate::decoder::{self, Decoder, Encoded, Record, Stream};
+use crate::decoder::{self, Decoder, Encoded, ROUTED, Record, Spread, Stream};
 use crate::family::Returns;
 use crate::pass::{Flow, Input as _, Output as _, Parts, Pass, Result, no_part};
 use crate::rotary::{Rotary, Rotations};
@@ -76,9 +76,11 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
     let about = &decoder.about;
     let (keep, alone) = (call.flags.logits_to_keep.clone(), call.flags.alone.clone());
     let form = about.blueprint.root.around.as_ref().map_or(&about.blueprint.calls.base, |around| around.call);
+    let spread = Spread::of(&about.blueprint, &call)?;
     let call = call.inner(form, &about.blueprint);
     let root = Root {
         decoder,
+        spread,
         call: RefCell::new(Some(call)),
         keep: &keep,
         alone: &alone,
@@ -90,7 +92,7 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
         // Of any part: a number is the same for all.
         given.push(("cap", cap));
     }
-    let mut running = Running::new(&decoder.forwards.root, vec![("loss", Held::Nothing)]);
+    let mut running = Running::new(&decoder.forwards.root, vec![("loss", Held::Nothing), ("aux_loss", Held::Nothing)]);
     for (_, lines) in decoder.forwards.root.stretches() {
         for line in lines {
             if running.get("cap").is_none()
@@ -102,6 +104,8 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
             }
             let holds = |when: &str| match when {
                 "labels" => alone.labels.is_some(),
+                "routed" => root.spread.is_some(),
+                "penalised" => root.spread.is_some() && alone.labels.is_some(),
                 "capped" => root.uncapped.get(),
                 "tuple" => alone.tuple,
                 "record" => !alone.tuple,
@@ -111,7 +115,8 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
         }
     }
     if running.get("record").is_none() {
-        let operands = ["logits", "loss", "outputs"].map(|name| running.get(name).map_or(Held::NONE, Held::share));
+        let operands =
+            ["logits", "loss", "outputs", "aux_loss"].map(|name| running.get(name).map_or(Held::NONE, Held::share));
         running.set("record", Held::Whole(root.record(&operands)));
     }
     let flow = running.returned(pass)?.pop().map_or(Tree::None, |returned| returned.flow());
@@ -128,6 +133,8 @@ struct Root<'a> {
     call: RefCell<Option<Call>>,
     keep: &'a [i64],
     alone: &'a alone::Alone,
+    /// What the caller is told of how evenly experts are taken, if it asked.
+    spread: Option<Spread>,
     /// Whose logits somebody is sure to read.
     now: RefCell<Vec<bool>>,
     /// Logits are capped line by line.
@@ -138,7 +145,7 @@ impl Root<'_> {
     fn value(&self, name: &str) -> Option<Flow> {
         Some(match name {
             "nothing" => Tree::None,
-            "no" => Tree::Bool(false),
+            "routes" => Tree::Bool(self.spread.is_some()),
             "returns_record" => Tree::Bool(!self.alone.tuple),
             _ => return None,
         })
@@ -157,14 +164,17 @@ impl Root<'_> {
     }
 
     fn record(&self, operands: &[Held]) -> Flow {
-        let [logits, loss, outputs] = operands else { return Tree::None };
+        let [logits, loss, outputs, aux_loss] = operands else { return Tree::None };
         let mut fields = Vec::new();
-        if let Held::Tensors(_) = loss {
-            fields.push(("loss", loss.flow()));
+        for (name, own) in [("loss", loss), ("aux_loss", aux_loss)] {
+            if let Held::Tensors(_) = own {
+                fields.push((name, own.flow()));
+            }
         }
         fields.push(("logits", logits.flow()));
         if let Held::Whole(Tree::Record { fields: more, .. }) = outputs {
-            fields.extend(more.iter().filter(|(name, _)| *name != "last_hidden_state").cloned());
+            fields.extend(more.iter().filter(|(name, _)| !["last_hidden_state", ROUTED].contains(name)).cloned());
+            fields.extend(more.iter().filter(|(name, _)| *name == ROUTED).cloned());
         }
         Tree::Record { class: self.decoder.about.blueprint.root.returns.root(), fields }
     }
@@ -182,19 +192,31 @@ impl Forward for Root<'_> {
             },
             "slice" => {
                 let keep = |part: &Part| {
-                    let own = part.segment.and_then(|segment| self.keep.get(segment).copied());
+                    let own = part.segment.and_then(|segment| self.keep.get(segment.0).copied());
                     Value::Int(own.unwrap_or(0))
                 };
                 Given { args: vec![Argument::Operand(0), Argument::Other(each(pass, keep))], kwargs: Vec::new() }
             }
+            "balance" => {
+                let spread = self.spread.as_ref().ok_or_else(|| unknown("a call", name))?;
+                let routed = field(operands.first(), ROUTED).unwrap_or(Tree::None);
+                let padding = pass.layout.parts.iter().map(|part| spread.padding(part)).collect::<Option<Vec<_>>>();
+                let padding = padding.map_or(Tree::None, crate::pass::leaves);
+                Given::method(vec![routed, Tree::Int(spread.about.count), Tree::Int(spread.about.top), padding])
+            }
+            "moved" => Given::method(vec![opaque(pass, "device")]),
             "record" => {
                 let mut call = Given::method(Vec::new());
+                let returns = self.decoder.about.blueprint.root.returns;
                 call.kwargs.push(("loss", Argument::Operand(1)));
+                if returns == Returns::Experts {
+                    call.kwargs.push(("aux_loss", Argument::Operand(3)));
+                }
                 call.kwargs.push(("logits", Argument::Operand(0)));
-                let more: &[&'static str] = match self.decoder.about.blueprint.root.returns {
+                let more: &[&'static str] = match returns {
                     Returns::Plain => &[],
                     Returns::CrossAttentions => &["cross_attentions"],
-                    Returns::Experts => &["aux_loss", "router_logits"],
+                    Returns::Experts => &[ROUTED],
                     Returns::Images => &["image_hidden_states"],
                 };
                 for name in ["past_key_values", "hidden_states", "attentions"].iter().chain(more) {
@@ -252,6 +274,18 @@ impl Forward for Root<'_> {
                 let own = logits.first().ok_or_else(no_part)?;
                 Ok(Held::Tensors(vec![pass.paid(0, || alone::loss(own, labels))?]))
             }
+            "balance" => {
+                let spread = self.spread.as_ref().ok_or_else(|| unknown("a call", name))?;
+                Ok(Held::Tensors(spread.losses(pass, field(operands.first(), ROUTED).as_ref())?))
+            }
+            "moved" => Ok(input.share()),
+            "penalised" => match (&self.spread, operands) {
+                (Some(spread), [Held::Tensors(losses), Held::Tensors(own)]) => {
+                    let all = losses.iter().zip(own).map(|(loss, own)| spread.add(loss, own));
+                    Ok(Held::Tensors(all.collect::<Result<_>>()?))
+                }
+                _ => Ok(input.share()),
+            },
             "record" => Ok(Held::Whole(self.record(operands))),
             "rest" => Ok(Held::Plain(match self.record(operands) {
                 Tree::Record { fields, .. } => Tree::Tuple(fields.into_iter().map(|(_, flow)| flow).collect()),
@@ -535,7 +569,8 @@ pub fn base<'a>(
         return Err(Raise::type_error("the base model returns a ModelOutput").into());
     };
     let attentions = base.ended.borrow().attentions.as_ref().map(|attentions| attentions.take());
-    let encoded = Encoded { hidden, caches: None, hidden_states: states, attentions, returns };
+    let routed = base.ended.borrow().routed.as_ref().map(|routed| routed.take());
+    let encoded = Encoded { hidden, caches: None, hidden_states: states, attentions, routed, returns };
     fields.extend(encoded.extras(pass));
     Ok(Record(fields, class))
 }

@@ -10,8 +10,8 @@ use crate::family::{Cut, Over};
 use crate::joint::Joint;
 use crate::pass::{Pass, Result};
 use crate::rope;
-use crate::runs::{At, Flat};
 use crate::self_attention::{Projections, SelfAttention};
+use crate::spans::{At, Flat};
 use crate::tokens::Tokens;
 
 impl SelfAttention {
@@ -22,18 +22,18 @@ impl SelfAttention {
         if libtorch::recording() || pass.wants(self.site).inside {
             return Ok(None);
         }
-        let runs = stream.shared.runs(pass, at, &[&stream.hidden])?;
-        let [run] = runs.as_slice() else { return Ok(None) };
-        if !run.is_flat() {
+        let spans = stream.shared.spans(pass, at, &[&stream.hidden])?;
+        let [span] = spans.as_slice() else { return Ok(None) };
+        if !span.is_flat() {
             return Ok(None);
         }
         let states = self.states(pass, hidden)?;
         if let Some((turn, half)) = self.turn {
             let rotations = stream.shared.rotations(stream.kind).ok_or_else(none)?;
-            let table = rotations.table(pass, run, turn, half)?.ok_or_else(none)?;
+            let table = rotations.table(pass, span, turn, half)?.ok_or_else(none)?;
             rope::turn_in_place(&states.turning()?, &table, turn)?;
         }
-        let attended = stream.shared.attend_flat(pass, at, run, states.flat()?, self.scores.scaling, known)?;
+        let attended = stream.shared.attend_flat(pass, at, span, states.flat()?, self.scores.scaling, known)?;
         Ok(Some(pass.join(vec![attended])?))
     }
 

@@ -17,7 +17,7 @@ use crate::steps::More;
 
 /// Settings of a generation: Hugging Face's defaults, then the checkpoint's, then the caller's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct GenerationConfig {
     max_new_tokens: Option<i64>,
     max_length: Option<i64>,
     min_new_tokens: Option<i64>,
@@ -40,7 +40,7 @@ pub struct Settings {
     given: Vec<(String, Json)>,
 }
 
-impl Settings {
+impl GenerationConfig {
     /// Reads a model folder's `generation_config.json`; without one, `config.json` names the special tokens.
     ///
     /// # Errors
@@ -353,7 +353,7 @@ fn flag(name: &str, value: &Value) -> Result<bool, Raise> {
 
 /// Chooses tokens for one prompt batch.
 pub struct Sampler {
-    pub settings: Settings,
+    pub settings: GenerationConfig,
     prompt: i64,
     max_length: i64,
 }
@@ -384,7 +384,7 @@ impl Sampler {
     ///
     /// # Errors
     /// `ValueError` for settings out of their range, and for a prompt that leaves no room.
-    pub fn new(settings: Settings, prompt: usize) -> Result<Self, Raise> {
+    pub fn new(settings: GenerationConfig, prompt: usize) -> Result<Self, Raise> {
         let prompt = i64::try_from(prompt).unwrap_or(i64::MAX);
         let max_length = match (settings.max_new_tokens, settings.max_length) {
             (Some(new), _) => prompt.saturating_add(new),
@@ -469,8 +469,8 @@ impl Sampler {
     }
 }
 
-fn check_sampling(settings: &Settings) -> Result<(), Raise> {
-    let Settings { temperature, top_k, top_p, min_p, .. } = settings;
+fn check_sampling(settings: &GenerationConfig) -> Result<(), Raise> {
+    let GenerationConfig { temperature, top_k, top_p, min_p, .. } = settings;
     if temperature.is_nan() || *temperature <= 0.0 {
         let hint = if *temperature == 0.0 {
             " If you're looking for greedy decoding strategies, set `do_sample=False`."
@@ -551,13 +551,13 @@ impl engine::Sampler<torch::Tensor> for Sampler {
 mod tests {
     use super::*;
 
-    fn settings(kwargs: &[(&str, Value)]) -> Result<Settings, Raise> {
+    fn settings(kwargs: &[(&str, Value)]) -> Result<GenerationConfig, Raise> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), r#"{"model_type": "gpt2", "eos_token_id": 3}"#).unwrap();
         let config = Config::read(folder.path()).unwrap();
         let kwargs: Vec<(Rc<str>, Value)> =
             kwargs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
-        Settings::read(folder.path(), &config).unwrap().with(&kwargs).map(|(settings, _)| settings)
+        GenerationConfig::read(folder.path(), &config).unwrap().with(&kwargs).map(|(settings, _)| settings)
     }
 
     fn processed(kwargs: &[(&str, Value)], scores: &[f32], row: &[i64]) -> Vec<f32> {

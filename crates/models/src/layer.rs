@@ -72,7 +72,7 @@ impl Layer {
                         Module::Norm(norm) => norm.run(pass, from)?,
                         Module::Dropout(dropout) => dropout.run(pass, from)?,
                         Module::FeedForward(block) => block.run(pass, from)?,
-                        Module::Experts(block) => block.run(pass, from)?.hidden,
+                        Module::Experts(block) => block.run(pass, from, stream.shared.routed.as_ref())?.hidden,
                         Module::Attention(attention) => {
                             let from = from.share();
                             let attended = attention.run(index, pass, stream.with(from, form))?;
@@ -121,7 +121,7 @@ impl Layer {
                     let fed = block.run(pass, hidden)?;
                     return Ok(pass.leaf(&fed));
                 }
-                Module::Experts(block) => return Ok(block.run(pass, hidden)?.show(pass)),
+                Module::Experts(block) => return Ok(block.run(pass, hidden, None)?.show(pass)),
                 _ => {}
             }
         }
@@ -237,7 +237,7 @@ impl Forward for Steps<'_> {
             Module::Dropout(dropout) => dropout.run(pass, &input)?,
             Module::FeedForward(block) => block.run(pass, &input)?,
             Module::Experts(block) => {
-                let fed = block.run(pass, &input)?;
+                let fed = block.run(pass, &input, self.stream.shared.routed.as_ref())?;
                 return fed.held(pass);
             }
             Module::Attention(attention) => {

@@ -11,7 +11,7 @@ use tch::{TchError, Tensor};
 use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::nn::Function;
-use crate::weights::{Part, Weights};
+use crate::weights::{Slice, Weights};
 
 /// A matrix `[out, in]` of the files' tensors, their rows one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +59,8 @@ impl Block {
 impl Block {
     /// Reads some rows, or some columns of all, as `[out, in]`.
     fn read(&self, weights: &mut Weights, along: Along, range: Range<i64>) -> Result<Tensor, LoadError> {
-        let part = Part { index: self.index, dim: usize::from((along == Along::Outputs) == self.turned), range };
-        let part = weights.read_part(&self.name, &self.shape, &part)?;
+        let slice = Slice { index: self.index, dim: usize::from((along == Along::Outputs) == self.turned), range };
+        let part = weights.read_slice(&self.name, &self.shape, &slice)?;
         Ok(if self.turned { part.f_transpose(0, 1)?.f_contiguous()? } else { part })
     }
 

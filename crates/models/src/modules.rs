@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use engine::output::ModelOutput;
 use engine::{
-    Attention, Forwarded, Inputs, Interrupt, Layout, Observer, Only, Packed, Part, Segment, Site, Tree, Wants,
+    Attention, Forwarded, Inputs, Interrupt, Layout, Observer, Only, Packed, Part, Segment, SegmentIndex, Site, Tree,
+    Wants,
 };
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
@@ -217,7 +218,7 @@ pub fn forward(
     let mut run = || -> Result<Flow> {
         let mut args = given.clone();
         // The caller's own arguments are what is shown of the module itself; of those inside it, what it calls them with.
-        if observer.wants(only.site, 0).input {
+        if observer.wants(only.site, SegmentIndex(0)).input {
             let entered = observer.enter(only.site, arguments(given, &signature(model, node)?)?, &layout)?;
             if let Some(output) = entered.skipped {
                 return Ok(observer.exit(only.site, output, &layout)?);
@@ -243,12 +244,12 @@ struct Entered<'a> {
 }
 
 impl Observer<torch::Tensor> for Entered<'_> {
-    fn wants(&self, site: Site, segment: usize) -> Wants {
+    fn wants(&self, site: Site, segment: SegmentIndex) -> Wants {
         let wants = self.observer.wants(site, segment);
         Wants { input: wants.input && site != self.site, ..wants }
     }
 
-    fn live(&self, segment: usize) -> bool {
+    fn live(&self, segment: SegmentIndex) -> bool {
         self.observer.live(segment)
     }
 
@@ -265,11 +266,11 @@ impl Observer<torch::Tensor> for Entered<'_> {
         self.observer.exit(site, output, layout)
     }
 
-    fn leaves_out(&self, site: Site, segment: usize) -> bool {
+    fn leaves_out(&self, site: Site, segment: SegmentIndex) -> bool {
         self.observer.leaves_out(site, segment)
     }
 
-    fn moved(&self, segment: usize, from: &torch::Tensor, to: &torch::Tensor) -> std::result::Result<(), Raise> {
+    fn moved(&self, segment: SegmentIndex, from: &torch::Tensor, to: &torch::Tensor) -> std::result::Result<(), Raise> {
         self.observer.moved(segment, from, to)
     }
 
@@ -281,7 +282,7 @@ impl Observer<torch::Tensor> for Entered<'_> {
         self.observer.between_layers()
     }
 
-    fn written(&mut self, segment: usize) -> std::result::Result<Vec<i64>, Raise> {
+    fn written(&mut self, segment: SegmentIndex) -> std::result::Result<Vec<i64>, Raise> {
         self.observer.written(segment)
     }
 }
@@ -402,7 +403,7 @@ fn batch(args: &Args) -> Part {
         &[length] => (1, length),
         [] => (1, 1),
     };
-    Part { segment: Some(0), rows, length }
+    Part { segment: Some(SegmentIndex(0)), rows, length }
 }
 
 /// Reads the one tensor that a module takes.
@@ -464,7 +465,7 @@ fn arguments(args: &Args, names: &[&'static str]) -> std::result::Result<Argumen
 
 fn flow(value: &Value) -> std::result::Result<Flow, Raise> {
     if let Some(tensor) = torch::Tensor::of(value) {
-        return Ok(Tree::Leaf(Packed::Segments(vec![tensor])));
+        return Ok(Tree::Leaf(Packed::Parts(vec![tensor])));
     }
     if let Some(cache) = Cache::of_value(value) {
         return Ok(Tree::Object(Rc::new(Caches(vec![Some(cache)]))));
@@ -507,7 +508,7 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
         Tree::Int(number) => Value::Int(*number),
         Tree::Float(number) => Value::Float(*number),
         Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
-        Tree::Leaf(Packed::Segments(parts)) => parts.first().map_or(Value::None, own),
+        Tree::Leaf(Packed::Parts(parts)) => parts.first().map_or(Value::None, own),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect::<std::result::Result<_, _>>()?),
         Tree::Dict(entries) => {
             let entries = entries.iter().map(|(name, entry)| Ok((*name, value(entry)?)));
@@ -521,15 +522,15 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
     })
 }
 
-/// Shows the caches of a pass as one segment sees them, a text, or what an operation has for each part.
-pub fn show_object(object: &Rc<dyn std::any::Any>, segment: usize) -> Value {
+/// Shows the caches of a pass as the job of one part sees them, a text, or what an operation has for each part.
+pub fn show_object(object: &Rc<dyn std::any::Any>, part: usize) -> Value {
     if let Some(text) = object.downcast_ref::<&'static str>() {
         return (*text).into();
     }
     if let Some(shown) = object.downcast_ref::<Shown>() {
-        return shown.0.get(segment).cloned().unwrap_or(Value::None);
+        return shown.0.get(part).cloned().unwrap_or(Value::None);
     }
     let caches = object.downcast_ref::<Caches>();
-    let own = caches.and_then(|caches| caches.0.get(segment)).and_then(Option::as_ref);
+    let own = caches.and_then(|caches| caches.0.get(part)).and_then(Option::as_ref);
     own.map_or(Value::None, Cache::value)
 }

@@ -454,12 +454,12 @@ pub struct Logits(Vec<torch::Tensor>);
 
 impl Output for Logits {
     fn show(&self, _: &Pass<'_>) -> Flow {
-        Tree::Leaf(Packed::Segments(self.0.iter().map(|logits| logits.clone().learned()).collect()))
+        Tree::Leaf(Packed::Parts(self.0.iter().map(|logits| logits.clone().learned()).collect()))
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
         match flow {
-            Tree::Leaf(Packed::Segments(parts)) => Ok(Self(parts)),
+            Tree::Leaf(Packed::Parts(parts)) => Ok(Self(parts)),
             flow => Ok(Self(pass.tensors(flow)?.into_iter().map(torch::Tensor::new).collect())),
         }
     }

@@ -201,7 +201,7 @@ impl Forward for Norm {
                 let parts = operands.first().map_or(Ok(Vec::new()), Held::tensors)?.len();
                 let own = |tensor: &Tensor| {
                     let shown = (0..parts).map(|_| torch::Tensor::weight(tensor.shallow_clone()));
-                    Tree::Leaf(Packed::Segments(shown.collect()))
+                    Tree::Leaf(Packed::Parts(shown.collect()))
                 };
                 let width = self.weight.size().into_iter().map(Tree::Int).collect();
                 let mut call = Given::plain(1);

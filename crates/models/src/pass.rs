@@ -7,13 +7,13 @@
 
 use std::rc::Rc;
 
-use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
+use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, SegmentIndex, Site, Tree, Wants};
 use interpreter::raise::{Kind as Exception, Raise};
 use kernels::Products;
 use tch::{TchError, Tensor};
 
 use crate::cache::Caches;
-use crate::runs::Run;
+use crate::spans::Span;
 use crate::tokens::{Recorder, Tokens};
 
 /// What flows between modules and their watchers.
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
 
     /// Returns whose gradients are recorded of a part.
     pub fn recorder(&self, part: usize) -> Option<&Recorder> {
-        self.recorders.get(self.layout.parts.get(part)?.segment?)
+        self.recorders.get(self.layout.parts.get(part)?.segment?.0)
     }
 
     fn records(&self) -> bool {
@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns what is wanted of a module for one segment.
-    pub fn wanted_by(&self, segment: usize, site: Site) -> Wants {
+    pub fn wanted_by(&self, segment: SegmentIndex, site: Site) -> Wants {
         self.observer.wants(site, segment)
     }
 
@@ -135,7 +135,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns whether anything still to come matters to a segment.
-    pub fn live(&self, segment: usize) -> bool {
+    pub fn live(&self, segment: SegmentIndex) -> bool {
         self.observer.live(segment)
     }
 
@@ -155,14 +155,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns where each row of a segment was first changed since the last question.
-    pub fn written(&mut self, segment: usize) -> Result<Vec<i64>> {
+    pub fn written(&mut self, segment: SegmentIndex) -> Result<Vec<i64>> {
         Ok(self.observer.written(segment)?)
     }
 
     /// Shows one tensor for each of some whole segments as a module's output, and returns what became of them.
     pub fn exit_parts(&mut self, site: Site, layout: &Layout, parts: &[Tensor]) -> Result<Vec<Tensor>> {
         match self.observer.exit(site, learned(parts), layout)? {
-            Tree::Leaf(Packed::Segments(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
+            Tree::Leaf(Packed::Parts(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
             other => Err(not_a_tensor(&other).into()),
         }
     }
@@ -226,7 +226,7 @@ impl<'a> Pass<'a> {
         let parts = match packed {
             Packed::Tokens(tensor) if self.single() => return self.join(vec![self.view(tensor.tch(), 0)?]),
             Packed::Tokens(tensor) => return Ok(Tokens::Packed(tensor.tch().shallow_clone())),
-            Packed::Segments(parts) => parts,
+            Packed::Parts(parts) => parts,
         };
         // Rows that lie beside others' must not grow into them.
         let fits = |(tensor, part): (&torch::Tensor, &Part)| {
@@ -243,13 +243,13 @@ impl<'a> Pass<'a> {
     /// Reads one tensor per part.
     pub fn tensors(&self, flow: Flow) -> Result<Vec<Tensor>> {
         match flow {
-            Tree::Leaf(Packed::Segments(parts)) if parts.len() == self.layout.parts.len() => {
+            Tree::Leaf(Packed::Parts(parts)) if parts.len() == self.layout.parts.len() => {
                 Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect())
             }
             Tree::Leaf(Packed::Tokens(tensor)) => {
                 (0..self.layout.parts.len()).map(|segment| self.view(tensor.tch(), segment)).collect()
             }
-            Tree::Leaf(Packed::Segments(_)) => Err(wrong_segments().into()),
+            Tree::Leaf(Packed::Parts(_)) => Err(wrong_segments().into()),
             other => Err(not_a_tensor(&other).into()),
         }
     }
@@ -263,17 +263,17 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns a run's part of a tensor over all tokens, as `[rows, length, …]`.
-    pub fn run(&self, tokens: &Tokens, run: &Run) -> Result<Tensor> {
+    /// Returns a span of a tensor over all tokens, as `[rows, length, …]`.
+    pub fn span(&self, tokens: &Tokens, span: &Span) -> Result<Tensor> {
         match tokens {
             // One part alone lies as `[rows, length, …]`.
-            Tokens::Packed(tensor) if run.is_flat() && self.single() && tensor.dim() > 2 => {
+            Tokens::Packed(tensor) if span.is_flat() && self.single() && tensor.dim() > 2 => {
                 Ok(tensor.f_flatten(0, 1)?.f_unsqueeze(0)?)
             }
-            Tokens::Packed(tensor) if run.is_flat() || run.parts > 1 => {
-                self.rows(tensor, run.first, (run.rows, run.length))
+            Tokens::Packed(tensor) if span.is_flat() || span.parts > 1 => {
+                self.rows(tensor, span.first, (span.rows, span.length))
             }
-            tokens => self.segment(tokens, run.first),
+            tokens => self.segment(tokens, span.first),
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> Pass<'a> {
         Ok(joined)
     }
 
-    /// Joins one `[rows, length, …]` tensor per part, or per run, to a tensor over all tokens.
+    /// Joins one `[rows, length, …]` tensor per part, or per span, to a tensor over all tokens.
     pub fn join(&self, parts: Vec<Tensor>) -> Result<Tokens> {
         if self.records() {
             return Ok(Tokens::Apart(parts));
@@ -321,12 +321,12 @@ impl<'a> Pass<'a> {
 /// Shows one tensor per part that comes of the model's parameters.
 pub fn learned<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
     let shown = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
-    Tree::Leaf(Packed::Segments(parts.into_iter().map(shown).collect()))
+    Tree::Leaf(Packed::Parts(parts.into_iter().map(shown).collect()))
 }
 
 /// Shows one tensor per part.
 pub fn leaves<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
-    Tree::Leaf(Packed::Segments(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
+    Tree::Leaf(Packed::Parts(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
 }
 
 /// Shows caches, or `None` where there are none.
@@ -416,7 +416,7 @@ pub struct Nobody;
 pub struct Unseen<'a>(pub &'a dyn Fn());
 
 impl Observer<torch::Tensor> for Nobody {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: SegmentIndex) -> Wants {
         Wants::default()
     }
 
@@ -435,7 +435,7 @@ impl Observer<torch::Tensor> for Nobody {
 }
 
 impl Observer<torch::Tensor> for Unseen<'_> {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: SegmentIndex) -> Wants {
         Wants::default()
     }
 

@@ -17,8 +17,8 @@ use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::rope;
-use crate::runs::{At, Run};
 use crate::source::{self, Argument, Forward, Given, Held, Operations};
+use crate::spans::{At, Span};
 use crate::tokens::Tokens;
 
 pub struct SelfAttention {
@@ -61,10 +61,10 @@ impl SelfAttention {
             }
             let projected = self.project(pass, &stream.hidden)?;
             let rotations = stream.shared.rotations(stream.kind);
-            let heads = |pass: &Pass<'_>, run: &Run| {
-                let [query, key, value] = self.split(pass, run, &projected)?;
+            let heads = |pass: &Pass<'_>, span: &Span| {
+                let [query, key, value] = self.split(pass, span, &projected)?;
                 let Some((turn, half)) = self.turn else { return Ok([query, key, value]) };
-                let (cosine, sine) = rotations.ok_or_else(none)?.of(pass, run)?.ok_or_else(none)?;
+                let (cosine, sine) = rotations.ok_or_else(none)?.of(pass, span)?.ok_or_else(none)?;
                 let turned = |states: &Tensor| rope::turn(states, &cosine, &sine, turn, half);
                 Ok([turned(&query)?, turned(&key)?, value])
             };
@@ -92,7 +92,7 @@ impl SelfAttention {
             Tree::None => Held::Nothing,
             mask => Held::of(pass, mask)?,
         };
-        let masked = matches!(mask, Held::Tensors(_));
+        let (masked, eager) = (matches!(mask, Held::Tensors(_)), self.is_eager(stream));
         given.push(("attention_mask", mask));
         if let (Some(rotations), Some(_)) = (stream.shared.rotations(stream.kind), self.turn) {
             let [cosines, sines] = [&rotations.cosines, &rotations.sines];
@@ -106,6 +106,8 @@ impl SelfAttention {
         }
         let holds = |when: &str| match when {
             "masked" => masked,
+            "eager" => eager,
+            "sdpa" => !eager,
             _ => stream.shared.caches.is_some(),
         };
         let mut returned = source::run(&self.operations, pass, &forward, given, &holds)?.into_iter();
@@ -115,6 +117,10 @@ impl SelfAttention {
             _ => None,
         };
         Ok(Attended { hidden, weights })
+    }
+
+    fn is_eager(&self, stream: &Stream) -> bool {
+        stream.shared.attention.first() == Some(&engine::Attention::Eager)
     }
 
     /// Lists operations and modules in the order in which they run.
@@ -169,20 +175,20 @@ impl SelfAttention {
         })
     }
 
-    /// Returns a run's queries, keys and values, `[rows, heads, length, head_dim]` each.
-    fn split(&self, pass: &Pass<'_>, run: &Run, projected: &[Tokens]) -> Result<[Tensor; 3]> {
+    /// Returns a span's queries, keys and values, `[rows, heads, length, head_dim]` each.
+    fn split(&self, pass: &Pass<'_>, span: &Span, projected: &[Tokens]) -> Result<[Tensor; 3]> {
         let heads = |part: &Tensor| -> Result<Tensor> {
-            Ok(part.f_view([run.rows, run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
+            Ok(part.f_view([span.rows, span.length, -1, self.head_dim])?.f_transpose(1, 2)?)
         };
         let (own, cut) = match (&self.projections, projected) {
             (Projections::Separate(_), [query, key, value]) => {
                 return Ok([
-                    heads(&pass.run(query, run)?)?,
-                    heads(&pass.run(key, run)?)?,
-                    heads(&pass.run(value, run)?)?,
+                    heads(&pass.span(query, span)?)?,
+                    heads(&pass.span(key, span)?)?,
+                    heads(&pass.span(value, span)?)?,
                 ]);
             }
-            (Projections::Packed(_, cut), [all]) => (pass.run(all, run)?, *cut),
+            (Projections::Packed(_, cut), [all]) => (pass.span(all, span)?, *cut),
             _ => return Err(Raise::runtime_error("a projection got lost").into()),
         };
         // Split as one: where gradients are recorded, theirs are put together as one, too.
@@ -191,7 +197,7 @@ impl SelfAttention {
                 let widths = [self.heads, self.key_heads, self.key_heads].map(|heads| heads * self.head_dim);
                 own.f_split_with_sizes(widths, -1)?
             }
-            Cut::Heads => own.f_view([run.rows, run.length, self.heads, 3 * self.head_dim])?.f_chunk(3, -1)?,
+            Cut::Heads => own.f_view([span.rows, span.length, self.heads, 3 * self.head_dim])?.f_chunk(3, -1)?,
         };
         let [query, key, value] = parts.as_slice() else {
             return Err(Raise::value_error("too many values to unpack (expected 3)").into());
@@ -238,10 +244,7 @@ impl Steps<'_> {
     }
 
     fn implementation(&self) -> &'static str {
-        match self.stream.shared.attention.first().copied().unwrap_or_default() {
-            engine::Attention::Sdpa => "sdpa",
-            engine::Attention::Eager => "eager",
-        }
+        if self.attention.is_eager(self.stream) { "eager" } else { "sdpa" }
     }
 
     fn opaque(&self, pass: &Pass<'_>, name: &str) -> Flow {
@@ -275,8 +278,8 @@ impl Steps<'_> {
         let (keys, values) = (keys.tensors()?, values.tensors()?);
         let (mut all_keys, mut all_values) = (Vec::with_capacity(keys.len()), Vec::with_capacity(values.len()));
         for (part, (keys, values)) in keys.into_iter().zip(values).enumerate() {
-            let run = Run::alone(part, Self::part(pass, part)?);
-            let (keys, values) = pass.paid(part, || self.stream.shared.seen(pass, &self.at, &run, keys, values))?;
+            let span = Span::alone(part, Self::part(pass, part)?);
+            let (keys, values) = pass.paid(part, || self.stream.shared.seen(pass, &self.at, &span, keys, values))?;
             all_keys.push(keys);
             all_values.push(values);
         }
@@ -301,7 +304,7 @@ impl Steps<'_> {
         let kind = shared.attention.first().copied().unwrap_or_default();
         let (heads, head_dim) = (self.attention.heads, self.attention.head_dim);
         let mut all: Vec<(Tensor, Option<Tensor>)> = Vec::with_capacity(query.len());
-        if let Some(dropout) = &scores.dropout {
+        if let Some(dropout) = scores.dropout.as_ref().filter(|_| kind == engine::Attention::Eager) {
             let mut weights = Vec::with_capacity(query.len());
             for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
                 let values = values.get(part).ok_or_else(no_part)?;
@@ -328,6 +331,24 @@ impl Steps<'_> {
         let attended = attended.into_iter().enumerate().map(by_head).collect::<Result<_>>()?;
         let weights = weights.into_iter().collect::<Option<Vec<_>>>();
         Ok([Held::Tensors(attended), weights.map_or(Held::NONE, Held::Tensors)])
+    }
+
+    /// Shows one of the sizes of each part's tensor.
+    fn size(&self, held: Option<&Held>, at: usize) -> Result<Flow> {
+        let parts = held.unwrap_or(&Held::NONE).tensors()?;
+        let own = |states: &Tensor| Value::Int(states.size().get(at).copied().unwrap_or(0));
+        let parts = parts.iter().map(own).collect();
+        Ok(Tree::Object(Rc::new(source::Shown(parts)) as Rc<dyn std::any::Any>))
+    }
+
+    /// Shows what makes a matrix of scores for each head of each row.
+    fn flat_scores(&self, pass: &Pass<'_>, operands: &[Held]) -> Result<Given> {
+        let heads = numbers(pass, |part| part.rows * self.attention.heads);
+        let kind = source::dtype(operands.first(), Some(Kind::Float))?;
+        Ok(Given {
+            args: [heads, self.size(operands.first(), 2)?, self.size(operands.get(1), 2)?].map(Argument::Other).into(),
+            kwargs: vec![("dtype", Argument::Other(kind)), ("device", Argument::Other(self.opaque(pass, "device")))],
+        })
     }
 
     /// GPT-J's table of sines and cosines, once for each row.
@@ -427,6 +448,25 @@ impl Forward for Steps<'_> {
             "flatten" => Given::method(vec![Tree::Int(-2)]),
             "wide" => Given::method(vec![source::dtype(operands.first(), Some(Kind::Float))?]),
             "like" => Given::method(vec![source::dtype(operands.get(1), None)?]),
+            "sizes" | "as_it_is" | "float" => Given::method(Vec::new()),
+            "zeros" => self.flat_scores(pass, operands)?,
+            "all_heads" => {
+                let size = |at: usize| self.size(operands.first(), at);
+                Given::method(vec![Tree::Int(-1), size(2)?, size(3)?])
+            }
+            "scaled" => Given {
+                args: (0..3).map(Argument::Operand).collect(),
+                kwargs: vec![
+                    ("beta", Argument::Other(Tree::Int(0))),
+                    ("alpha", Argument::Other(Tree::Float(self.attention.scores.scaling))),
+                ],
+            },
+            "each_head" => {
+                let heads = self.attention.heads;
+                let rows = numbers(pass, |part| part.rows);
+                let size = |at: usize| self.size(operands.first(), at);
+                Given::method(vec![rows, Tree::Int(heads), size(1)?, size(2)?])
+            }
             "turn_last" => Given::method(vec![Tree::Int(-1), Tree::Int(-2)]),
             "softmax" => {
                 let mut call = Given::plain(1);
@@ -583,6 +623,41 @@ impl Forward for Steps<'_> {
                 input.map(pass, |part, own| Ok(own.f_matmul(others.get(part).ok_or_else(no_part)?)?))
             }
             "softmax" => input.map(pass, |_, scores| Ok(scores.f_softmax(-1, scores.f_kind()?)?)),
+            "sizes" => {
+                let parts = input.tensors()?.iter().map(|states| torch::size_value(&states.size())).collect();
+                Ok(Held::Plain(Tree::Object(Rc::new(source::Shown(parts)) as Rc<dyn std::any::Any>)))
+            }
+            "as_it_is" => Ok(Held::Plain(self.opaque(pass, "context"))),
+            "zeros" => {
+                let keys = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, queries| {
+                    let (queries, keys) = (queries.size(), keys.get(part).ok_or_else(no_part)?.size());
+                    let [rows, heads, length, _] = *queries.as_slice() else { return Err(no_part().into()) };
+                    let count = keys.get(2).copied().unwrap_or(0);
+                    Ok(Tensor::f_zeros(
+                        [rows * heads, length, count],
+                        (Kind::Float, self.attention.output.weight.device()),
+                    )?)
+                })
+            }
+            "all_heads" => input.map(pass, |_, states| Ok(states.f_flatten(0, 1)?)),
+            "float" => input.map(pass, |_, states| Ok(states.f_to_kind(Kind::Float)?)),
+            "scaled" => {
+                let [_, queries, keys] = operands else {
+                    return Err(Raise::runtime_error("scores are made of queries and keys").into());
+                };
+                let keys = keys.tensors()?;
+                queries.map(pass, |part, queries| {
+                    let scores = queries.f_bmm(keys.get(part).ok_or_else(no_part)?)?;
+                    Ok(kernels::number::multiply(&scores, attention.scores.scaling)?)
+                })
+            }
+            "each_head" => input.map(pass, |_, scores| {
+                let size = scores.size();
+                let [_, length, keys] = *size.as_slice() else { return Err(no_part().into()) };
+                Ok(scores.f_view([-1, heads, length, keys])?)
+            }),
+            "attend_upcast" => Ok(Held::Tuple(self.attended(pass, operands)?.into())),
             "update" => self.updated(pass, input, operands.get(1).unwrap_or(&Held::NONE)),
             "attend" => match attention.functions.as_ref().filter(|own| pass.wants(own.caller()).operations) {
                 Some(functions) => {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::{Kind, Tensor};
 
-use crate::weights::Part;
+use crate::weights::Slice;
 
 /// A bounded part of this process's memory, with the weights of models by their names. Clones share it.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ struct Kept {
     bytes: u64,
 }
 
-type Tensors = HashMap<(String, Option<Part>), Tensor>;
+type Tensors = HashMap<(String, Option<Slice>), Tensor>;
 
 /// Where weights were read from: two that are equal give the same numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,7 +137,7 @@ impl Keeping {
     }
 
     /// Returns a tensor, or a part of one, that is kept.
-    pub(crate) fn find(&mut self, key: &(String, Option<Part>)) -> Option<Tensor> {
+    pub(crate) fn find(&mut self, key: &(String, Option<Slice>)) -> Option<Tensor> {
         let shelved = self.shelf.lock();
         let kept = shelved.models.get(&self.name).filter(|kept| Some(&kept.source) == self.source.as_ref());
         let found = kept.and_then(|kept| kept.tensors.get(key)).map(Tensor::shallow_clone);
@@ -147,7 +147,7 @@ impl Keeping {
     }
 
     /// Notes what was read, in this process's memory.
-    pub(crate) fn note(&mut self, key: (String, Option<Part>), tensor: &Tensor) {
+    pub(crate) fn note(&mut self, key: (String, Option<Slice>), tensor: &Tensor) {
         let bytes = (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
         let Some((tensors, taken)) = &mut self.read else { return };
         let mut shelved = self.shelf.lock();

@@ -361,8 +361,8 @@ impl Held {
     pub fn of(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
         use engine::Tensor as _;
         Ok(match flow {
-            Tree::Leaf(Packed::Segments(parts)) if parts.iter().any(torch::Tensor::pending) => {
-                Self::Whole(Tree::Leaf(Packed::Segments(parts)))
+            Tree::Leaf(Packed::Parts(parts)) if parts.iter().any(torch::Tensor::pending) => {
+                Self::Whole(Tree::Leaf(Packed::Parts(parts)))
             }
             Tree::Leaf(_) => Self::Tensors(pass.tensors(flow)?),
             Tree::Tuple(items) => {

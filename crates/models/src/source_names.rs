@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Attention, Model, Schema, Site};
+use engine::{Arithmetic, Attention, Schema, Site};
 use serde_json::json;
 
 use crate::families;
@@ -60,7 +60,7 @@ fn every_operation_has_transformers_own_name() {
     for family in families::ALL {
         let changes = json!({
             "mlp_only_layers": [1], "use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1,
-            "layer_types": ["sliding_attention", "full_attention"],
+            "layer_types": ["sliding_attention", "full_attention"], "reorder_and_upcast_attn": true,
         });
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &settings(family.model_type, changes), &|_| false);

@@ -4,7 +4,10 @@ use std::any::Any;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
+use engine::{
+    Arithmetic, Attention, Forwarded, Interrupt, JobContext, Layout, Namespace, Observer, Parameter, Schema, Segment,
+    SegmentIndex, Site,
+};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use kernels::{BLOCK, Kernels, Memory, Products, Ranks, Rows, Scrub, Weight};
@@ -23,7 +26,7 @@ use crate::dtype::{DType, Precision};
 use crate::error::LoadError;
 use crate::family::Attributes;
 use crate::flags::Flags;
-use crate::generation::{Sampler, Settings};
+use crate::generation::{GenerationConfig, Sampler};
 use crate::layer::Layer;
 use crate::library;
 use crate::pass::{self, Pass};
@@ -43,7 +46,7 @@ pub struct Transformer {
     nodes: Vec<Node>,
     attributes: Vec<Attributes>,
     tokenizer: Rc<Tokenizer>,
-    settings: Settings,
+    settings: GenerationConfig,
     kernels: Rc<Kernels>,
     device: torch::Device,
     /// In which parameters lie, here and on other ranks.
@@ -130,7 +133,7 @@ fn load_over(
     let precision = Precision::new(&config, dtype)?;
     let kind = precision.kind();
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
-    let settings = Settings::read(folder, &config)?;
+    let settings = GenerationConfig::read(folder, &config)?;
     let mut weights = Weights::open_as(folder, precision, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     weights.adapt(&blueprint.root);
@@ -327,17 +330,18 @@ impl Transformer {
     fn trunks_of(
         &self,
         segments: &[Segment<torch::Tensor>],
+        flags: &Flags,
         observer: &dyn Observer<torch::Tensor>,
     ) -> Vec<Vec<Rc<Trunk>>> {
         let about = &self.decoder.about;
-        if !about.forks() {
+        if !about.forks() || flags.collects() {
             return segments.iter().map(|_| Vec::new()).collect();
         }
         let first = about.layers.first();
         let before: Vec<Site> = self.schema.execution.iter().take_while(|site| Some(*site) != first).copied().collect();
         let early = |segment: usize| {
             before.iter().any(|&site| {
-                let wants = observer.wants(site, segment);
+                let wants = observer.wants(site, SegmentIndex(segment));
                 let around = [Some(about.root), about.around, Some(about.base)].contains(&Some(site));
                 wants.input || (!around && (wants.output || wants.inside))
             })
@@ -350,9 +354,15 @@ impl Transformer {
         segments.iter().enumerate().map(own).collect()
     }
 
+    /// Returns what holds for calls that say nothing.
+    fn usual_flags(&self) -> Flags {
+        let routes = self.decoder.about.blueprint.balance.map(|balance| balance.asked);
+        Flags { uncached: !self.caches(), routes, ..Flags::default() }
+    }
+
     /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
     fn flags(&self, segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
-        let mut flags = Flags { uncached: !self.caches(), ..Flags::default() };
+        let mut flags = self.usual_flags();
         for segment in segments {
             let keep = flags.add(&segment.flags)?;
             flags.logits_to_keep.push(keep);
@@ -369,16 +379,11 @@ fn rows(batching: Batching) -> Rows {
     }
 }
 
-impl Model for Transformer {
+impl Arithmetic for Transformer {
     type Tensor = torch::Tensor;
-    type Aside = torch::Aside;
 
     fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {
-        Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
     }
 
     /// Records what gradients need if a segment has a recorder: then every activation that weights take part in
@@ -401,14 +406,15 @@ impl Model for Transformer {
         let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
         // A generation that began with rows kept from before goes on by itself.
         segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
+        let flags = self.flags(segments)?;
         let mut call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
             padding: each(|segment| segment.attention_mask.as_ref())?,
             positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
-            flags: self.flags(segments)?,
-            trunks: self.trunks_of(segments, observer),
+            trunks: self.trunks_of(segments, &flags, observer),
+            flags,
             generating: segments.iter().map(|segment| segment.generating).collect(),
             images: self.decoder.about.around.is_some(),
             ..Call::default()
@@ -462,7 +468,7 @@ impl Model for Transformer {
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
-        Flags::default().add(kwargs).map(drop)
+        self.usual_flags().add(kwargs).map(drop)
     }
 
     /// Counts what is alive at once where memory is fullest: in an attention block, its scores if they are written down,
@@ -517,6 +523,133 @@ impl Model for Transformer {
         tensor.to_device(self.device)
     }
 
+    fn new_cache(&self) -> Box<dyn Any> {
+        Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
+    }
+
+    fn expect(&self, cache: &dyn Any, longest: i64) {
+        if let Some(cache) = cache.downcast_ref::<Cache>() {
+            let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
+            cache.expect(longest.min(positions.max(cache.length())));
+        }
+    }
+
+    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
+    }
+
+    fn sampler(
+        &self,
+        machine: &Machine,
+        kwargs: &[(Rc<str>, Value)],
+        prompt: &[Vec<i64>],
+    ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
+        let (settings, more) = self.settings.with(kwargs)?;
+        let sampler = Sampler::new(settings, prompt.first().map_or(0, Vec::len))?;
+        Ok(match more.matters() {
+            true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
+            false => Box::new(sampler),
+        })
+    }
+
+    fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
+        let (settings, more) = self.settings.with(kwargs)?;
+        more.copies(settings.samples())
+    }
+
+    fn reorder(&self, cache: &dyn Any, order: &[i64]) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.reorder(order)).map_err(|error| pass::raise(&error))
+    }
+
+    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
+        self.settings.given()
+    }
+}
+
+impl Namespace for Transformer {
+    fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {
+        Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
+    }
+
+    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
+        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
+    }
+
+    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
+        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
+        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
+        let windows = Rc::clone(&self.decoder.about.windows);
+        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
+    }
+
+    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise> {
+        modules::call(self, machine, site, (args, attention))
+    }
+
+    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
+        modules::attribute(self, machine, site, name)
+    }
+
+    fn parameters(&self, site: Site) -> Vec<Parameter> {
+        let tied = site == self.decoder.head.site && self.tied();
+        let names = self.node(site).map(|node| modules::parameters(self, node)).unwrap_or_default();
+        names.into_iter().map(|name| Parameter { name, shared: tied && name == "weight" }).collect()
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
+        let plain = match usage {
+            Use::Store => false,
+            Use::Read | Use::Call { .. } => {
+                let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
+                modules::ATTRIBUTES.contains(&name)
+                    || cache::NAMES.contains(&name)
+                    || settings::has(&self.config, name)
+                    || self.attributes.iter().any(own)
+            }
+        };
+        Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))
+    }
+
+    fn object(&self, _: &Machine, object: &Rc<dyn Any>, part: usize) -> Value {
+        modules::show_object(object, part)
+    }
+
+    fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
+        Cache::of_value(value)?.data(heap)
+    }
+
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        library::import(machine, module).or_else(|| torch::import(machine, module))
+    }
+
+    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
+        library::global(machine, module, name).or_else(|| torch::global(machine, module, name))
+    }
+
+    fn instance(
+        &self,
+        machine: &Machine,
+        class: &str,
+        args: &[Value],
+        state: Option<&Value>,
+    ) -> Option<Result<Value, Raise>> {
+        torch::instance(machine, class, args, state)
+    }
+
+    fn named_result(&self, value: &Value) -> Option<(String, Vec<Value>)> {
+        torch::named_result(value)
+    }
+
+    fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {
+        torch::value_data(value, heap)
+    }
+}
+
+impl JobContext for Transformer {
+    type Aside = torch::Aside;
+
     fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool) {
         let job = torch::Job::of(machine);
         job.set_device(self.device);
@@ -549,122 +682,5 @@ impl Model for Transformer {
         if !modules::is_learned(value) {
             torch::Job::of(machine).doubt();
         }
-    }
-
-    fn new_cache(&self) -> Box<dyn Any> {
-        Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
-    }
-
-    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
-        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
-    }
-
-    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
-        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
-        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
-        let windows = Rc::clone(&self.decoder.about.windows);
-        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
-    }
-
-    fn expect(&self, cache: &dyn Any, longest: i64) {
-        if let Some(cache) = cache.downcast_ref::<Cache>() {
-            let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
-            cache.expect(longest.min(positions.max(cache.length())));
-        }
-    }
-
-    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
-        let own = cache.downcast_ref::<Cache>();
-        own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
-    }
-
-    fn call_module(&self, machine: &Machine, site: Site, args: &Args, attention: Attention) -> Result<Value, Raise> {
-        modules::call(self, machine, site, (args, attention))
-    }
-
-    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
-        modules::attribute(self, machine, site, name)
-    }
-
-    fn parameters(&self, site: Site) -> Vec<Parameter> {
-        let tied = site == self.decoder.head.site && self.tied();
-        let names = self.node(site).map(|node| modules::parameters(self, node)).unwrap_or_default();
-        names.into_iter().map(|name| Parameter { name, shared: tied && name == "weight" }).collect()
-    }
-
-    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
-        let plain = match usage {
-            Use::Store => false,
-            Use::Read | Use::Call { .. } => {
-                let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
-                modules::ATTRIBUTES.contains(&name)
-                    || cache::NAMES.contains(&name)
-                    || settings::has(&self.config, name)
-                    || self.attributes.iter().any(own)
-            }
-        };
-        Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))
-    }
-
-    fn object(&self, _: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value {
-        modules::show_object(object, segment)
-    }
-
-    fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
-        Cache::of_value(value)?.data(heap)
-    }
-
-    fn sampler(
-        &self,
-        machine: &Machine,
-        kwargs: &[(Rc<str>, Value)],
-        prompt: &[Vec<i64>],
-    ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
-        let (settings, more) = self.settings.with(kwargs)?;
-        let sampler = Sampler::new(settings, prompt.first().map_or(0, Vec::len))?;
-        Ok(match more.matters() {
-            true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
-            false => Box::new(sampler),
-        })
-    }
-
-    fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
-        let (settings, more) = self.settings.with(kwargs)?;
-        more.copies(settings.samples())
-    }
-
-    fn reorder(&self, cache: &dyn Any, order: &[i64]) -> Result<(), Raise> {
-        let own = cache.downcast_ref::<Cache>();
-        own.map_or(Ok(()), |cache| cache.reorder(order)).map_err(|error| pass::raise(&error))
-    }
-
-    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
-        self.settings.given()
-    }
-
-    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
-        library::import(machine, module).or_else(|| torch::import(machine, module))
-    }
-
-    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
-        library::global(machine, module, name).or_else(|| torch::global(machine, module, name))
-    }
-
-    fn instance(
-        &self,
-        machine: &Machine,
-        class: &str,
-        args: &[Value],
-        state: Option<&Value>,
-    ) -> Option<Result<Value, Raise>> {
-        torch::instance(machine, class, args, state)
-    }
-
-    fn named_result(&self, value: &Value) -> Option<(String, Vec<Value>)> {
-        torch::named_result(value)
-    }
-
-    fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {
-        torch::value_data(value, heap)
     }
 }

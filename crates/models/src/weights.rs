@@ -30,7 +30,7 @@ const GONE: u64 = 4 << 20;
 
 /// A part of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Part {
+pub struct Slice {
     /// Which of the tensors that lie in it one after another, if it is not the whole.
     pub index: Option<i64>,
     /// A dimension of what is meant, and which of its places.
@@ -254,41 +254,41 @@ impl Weights {
     /// When it is missing, has another shape, or its file ends before it does.
     pub fn read(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
         let range = 0..shape.first().copied().unwrap_or(1);
-        self.read_part(name, shape, &Part { index: None, dim: 0, range })
+        self.read_slice(name, shape, &Slice { index: None, dim: 0, range })
     }
 
     /// Reads a part of a tensor, which must have this shape, and nothing else of it.
     ///
     /// # Errors
     /// As [`Weights::read`].
-    pub fn read_part(&mut self, name: &str, shape: &[i64], part: &Part) -> Result<Tensor, LoadError> {
+    pub fn read_slice(&mut self, name: &str, shape: &[i64], slice: &Slice) -> Result<Tensor, LoadError> {
         let Found { entry, path, file } = self.checkpoint.find(name, shape)?;
         let name = &*self.checkpoint.own_name(name);
-        let own = match part.index {
+        let own = match slice.index {
             Some(_) => shape.get(1..).unwrap_or_default(),
             None => shape,
         };
         let bytes = |numbers: &[i64]| {
             numbers.iter().map(|size| size.unsigned_abs()).product::<u64>() * entry.kind.elt_size_in_bytes() as u64
         };
-        let outside = || LoadError::tensor(path, name, format!("it has no part {part:?}"));
-        let key = (name.to_owned(), Some(part.clone()));
-        let inner = bytes(own.get(part.dim + 1..).unwrap_or_default());
-        let length = own.get(part.dim).copied().unwrap_or(1);
+        let outside = || LoadError::tensor(path, name, format!("it has no part {slice:?}"));
+        let key = (name.to_owned(), Some(slice.clone()));
+        let inner = bytes(own.get(slice.dim + 1..).unwrap_or_default());
+        let length = own.get(slice.dim).copied().unwrap_or(1);
         let many = 0..shape.first().copied().unwrap_or(0);
-        let sound = 0 <= part.range.start && part.range.start <= part.range.end && part.range.end <= length;
-        if !sound || part.index.is_some_and(|index| !many.contains(&index)) {
+        let sound = 0 <= slice.range.start && slice.range.start <= slice.range.end && slice.range.end <= length;
+        if !sound || slice.index.is_some_and(|index| !many.contains(&index)) {
             return Err(outside());
         }
-        let skipped = part.index.unwrap_or(0).unsigned_abs() * bytes(own);
-        let count = part.range.end - part.range.start;
+        let skipped = slice.index.unwrap_or(0).unsigned_abs() * bytes(own);
+        let count = slice.range.end - slice.range.start;
         let place = Place {
-            start: entry.start + skipped + part.range.start.unsigned_abs() * inner,
+            start: entry.start + skipped + slice.range.start.unsigned_abs() * inner,
             run: usize::try_from(count.unsigned_abs() * inner).map_err(|_| outside())?,
             stride: length.unsigned_abs() * inner,
         };
         let mut size = own.to_vec();
-        if let Some(cut) = size.get_mut(part.dim) {
+        if let Some(cut) = size.get_mut(slice.dim) {
             *cut = count;
         }
         let fill = |memory: &mut [u8]| {
@@ -311,7 +311,7 @@ impl Weights {
         // Whatever comes of it, reading goes on without.
         let _ = fadvise(file, end, NonZeroU64::new(AHEAD), Advice::WillNeed);
         // What this rank leaves out, another one reads.
-        if self.counted.insert((name.to_owned(), part.index)) {
+        if self.counted.insert((name.to_owned(), slice.index)) {
             self.progress.0 += bytes(own);
         }
         self.read.insert(name.to_owned());

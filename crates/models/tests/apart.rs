@@ -140,12 +140,12 @@ fn only_the_layers_that_are_used_are_here_and_files_that_were_written_to_are_ref
     }
     let model = models::load_streamed(folder.path(), None, Device::CPU, &mut |_, _| {}).unwrap();
     let price = model.price().unwrap();
-    let layers = engine::Model::schema(&*model).layers.len() as u64;
+    let layers = engine::Arithmetic::schema(&*model).layers.len() as u64;
     let before = model.streamed().unwrap();
     assert_eq!((before.held, before.most, before.brought), (0, 0, 0), "loading leaves nothing here");
     let row: Vec<i64> = (1..9).collect();
     let compute =
-        || engine::Model::trunks(&*model, std::slice::from_ref(&row), engine::Attention::Sdpa, &|| {}).map(drop);
+        || engine::Arithmetic::trunks(&*model, std::slice::from_ref(&row), engine::Attention::Sdpa, &|| {}).map(drop);
     for passes in 1..4 {
         compute().unwrap_or_else(|raise| panic!("{}", raise.message()));
         let after = model.streamed().unwrap();

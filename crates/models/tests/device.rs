@@ -258,9 +258,9 @@ fn layers_that_are_brought_to_the_gpu_give_the_bits_of_those_that_lie_there() {
 fn weights_lie_on_the_gpu() {
     let model = load("tiny-llama");
     for path in ["lm_head", "model.layers.0.self_attn.q_proj", "model.norm"] {
-        let site = engine::Model::schema(&model).site(path).unwrap();
+        let site = engine::Arithmetic::schema(&model).site(path).unwrap();
         let machine = interpreter::Machine::new(&program::Limits::default(), std::rc::Rc::new(Nothing));
-        let weight = engine::Model::attribute(&model, &machine, site, "weight").unwrap();
+        let weight = engine::Namespace::attribute(&model, &machine, site, "weight").unwrap();
         assert_eq!(torch::Tensor::of(&weight).unwrap().tch().device(), tch::Device::Cuda(CUDA.devices - 1), "{path}");
     }
 }

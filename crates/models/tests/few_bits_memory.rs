@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use engine::{Layout, Model, Segment};
+use engine::{Arithmetic, Layout, Segment};
 use models::{DType, Device};
 use serde_json::{Map, Value as Json, json};
 use tch::Tensor;
@@ -105,7 +105,7 @@ fn a_model_in_few_bits_never_takes_more_than_is_told() {
 struct Nobody;
 
 impl engine::Observer<torch::Tensor> for Nobody {
-    fn wants(&self, _: engine::Site, _: usize) -> engine::Wants {
+    fn wants(&self, _: engine::Site, _: engine::SegmentIndex) -> engine::Wants {
         engine::Wants::default()
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use engine::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{Arithmetic, Entered, Inputs, Interrupt, Layout, Observer, Packed, Segment, Site, Tree, Wants};
 use models::cuda::Search;
 use models::{DType, Device, Transformer};
 use tch::{Kind, Tensor};
@@ -57,7 +57,7 @@ struct Layers {
 }
 
 impl Observer<torch::Tensor> for Layers {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         self.wants
     }
 
@@ -110,7 +110,7 @@ fn steps(model: &Transformer, lengths: &[usize], wants: Wants) -> (Vec<String>, 
         let mut segments: Vec<_> = segments.collect();
         let Ok(forwarded) = model.forward(&mut segments, &mut layers) else { panic!("the pass failed") };
         let Tree::Record { fields, .. } = forwarded.output else { panic!("no record") };
-        let Some((_, Tree::Leaf(Packed::Segments(parts)))) = fields.into_iter().next() else { panic!("no logits") };
+        let Some((_, Tree::Leaf(Packed::Parts(parts)))) = fields.into_iter().next() else { panic!("no logits") };
         let numbers = |part: torch::Tensor| part.tch().flatten(0, -1).to_kind(Kind::Float).to_device(tch::Device::Cpu);
         logits.extend(parts.into_iter().map(|part| Vec::try_from(numbers(part)).unwrap()));
     }

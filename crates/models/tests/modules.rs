@@ -6,7 +6,10 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Entered, Forwarded, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{
+    Arithmetic, Entered, Forwarded, Inputs, Interrupt, JobContext, Layout, Namespace, Observer, Packed, Segment, Site,
+    Tree, Wants,
+};
 use interpreter::machine::Environment;
 use interpreter::{Args, Machine, Value};
 use models::{DType, Transformer};
@@ -29,7 +32,7 @@ struct Recorder {
 }
 
 impl Observer<torch::Tensor> for Recorder {
-    fn wants(&self, _: Site, _: usize) -> Wants {
+    fn wants(&self, _: Site, _: engine::SegmentIndex) -> Wants {
         Wants { input: true, output: true, inside: true, operations: false }
     }
 
@@ -86,7 +89,7 @@ fn value(flow: &Flow) -> Value {
     match flow {
         Tree::None => Value::None,
         Tree::Bool(flag) => Value::Bool(*flag),
-        Tree::Leaf(Packed::Segments(parts)) => parts.first().unwrap().value(),
+        Tree::Leaf(Packed::Parts(parts)) => parts.first().unwrap().value(),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect()),
         _ => panic!("not among the arguments of an uncached pass"),
     }
@@ -226,7 +229,7 @@ fn a_skipped_layer_is_replaced_by_what_is_given() {
 fn edits_in_place_reach_the_layers_after() {
     struct Zero(Site);
     impl Observer<torch::Tensor> for Zero {
-        fn wants(&self, site: Site, _: usize) -> Wants {
+        fn wants(&self, site: Site, _: engine::SegmentIndex) -> Wants {
             Wants { output: site == self.0, ..Wants::default() }
         }
 

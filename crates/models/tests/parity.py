@@ -58,6 +58,7 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+        write_halves(at)
     for name in [] if only_models or "SEED" in os.environ else QUANTIZED:
         torch.manual_seed(7)
         base, form = name.split("-", 1)
@@ -154,6 +155,7 @@ MODELS = {
     "gpt2-variant": lambda: gpt2(
         activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False
     ),
+    "gpt2-upcast": lambda: gpt2(reorder_and_upcast_attn=True, scale_attn_by_inverse_layer_idx=True),
     "llama": llama,
     "llama-tied": lambda: llama(
         tie_word_embeddings=True, num_key_value_heads=4, attention_bias=True, mlp_bias=True, head_dim=12,
@@ -254,6 +256,10 @@ QUANTIZED = [f"{name}-{form}" for name in ("llama", "gpt2", "mixtral", "gpt_oss"
 STEP = dict(logits_to_keep=1, use_cache=True, return_dict=True)
 
 
+def routed(model):
+    return dict(output_router_logits=True) if hasattr(model.config, "output_router_logits") else {}
+
+
 def calls(model):
     ids = torch.randint(2, VOCABULARY, (3, 7))
     mask = torch.ones_like(ids)
@@ -266,7 +272,7 @@ def calls(model):
         "uncached": [dict(input_ids=ids[:1], use_cache=False, max_length=9)],
         "masked": [dict(input_ids=ids, attention_mask=mask)],
         "padded": [dict(input_ids=ids, attention_mask=mask, position_ids=positions,
-                        output_hidden_states=True, output_attentions=True)],
+                        output_hidden_states=True, output_attentions=True, **routed(model))],
         "steps": [
             dict(input_ids=ids, **STEP),
             dict(input_ids=ids[:, :1], **STEP),
@@ -361,6 +367,19 @@ def write_generations(at, model):
             ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
         cases.append({"settings": settings, "ids": ids.tolist()})
     (at / "generate.json").write_text(json.dumps({"prompts": prompts.tolist(), "cases": cases}))
+
+
+def write_halves(at):
+    """Writes the logits of prompts in bfloat16, by each way to attend, and in float32."""
+    made = {"ids": torch.randint(2, VOCABULARY, (2, 40))}
+    for kind in ("float32", "bfloat16"):
+        # Experts one by one: to multiply all at once takes rows of whole vectors.
+        model = AutoModelForCausalLM.from_pretrained(at, dtype=getattr(torch, kind), experts_implementation="eager").eval()
+        for attention in ("eager",) if at.name.split("-")[0] in EAGER_ONLY else ("sdpa", "eager"):
+            model.set_attn_implementation(attention)
+            with torch.no_grad():
+                made[f"{kind}-{attention}"] = model(input_ids=made["ids"]).logits.float()
+    save_file(made, at / "halves.safetensors")
 
 
 GENERATIONS = [

@@ -327,7 +327,7 @@ fn count(name: &str, value: &Value) -> Result<usize, Raise> {
 mod tests {
     use super::*;
     use crate::fake::FakeModel;
-    use crate::model::Model;
+    use crate::namespace::Namespace;
 
     fn read(arguments: &[(&str, Value)]) -> Result<Arguments, Raise> {
         let all: Vec<(Rc<str>, Value)> =

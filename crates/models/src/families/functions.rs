@@ -362,6 +362,45 @@ pub const GPTJ: Routines = &[
     ),
 ];
 
+/// GPT-2's, where scores are to be computed in float32.
+pub const UPCAST: Routines = &[(
+    "attend_upcast",
+    Routine {
+        parameters: &["query", "key", "value", "attention_mask"],
+        source: "
+            query_size_0: sizes(query)
+            key_size_0: sizes(key)
+            torch_empty_0: attn_weights = zeros(query, key)
+            attn_weights_0: attn_weights
+            maybe_autocast_0: as_it_is()
+            query_reshape_0: query = all_heads(query)
+            key_transpose_0: key = turn_last(key)
+            reshape_0: key = all_heads(key)
+            q_0: query
+            k_0: key
+            q_float_0: query = float(query)
+            k_float_0: key = float(key)
+            torch_baddbmm_0: attn_weights = scaled(attn_weights, query, key)
+            attn_weights_1: attn_weights
+            attn_weights_reshape_0: attn_weights = each_head(attn_weights)
+            attn_weights_2: attn_weights
+            masked attn_weights_3: attn_weights = attn_weights + attention_mask
+            nn_functional_softmax_0: attn_weights = softmax(attn_weights)
+            attn_weights_4: attn_weights
+            never RuntimeError_0
+            attn_weights_type_0: attn_weights = like(attn_weights, value)
+            attn_weights_5: attn_weights
+            self_attn_dropout_0: attn_weights = attn_dropout(attn_weights)
+            attn_weights_6: attn_weights
+            torch_matmul_0: attn_output = matmul(attn_weights, value)
+            attn_output_0: attn_output
+            attn_output_transpose_0: attn_output = turn(attn_output)
+            attn_output_1: attn_output
+            return attn_output, attn_weights",
+        inside: &[],
+    },
+)];
+
 const ROTATED: &[&str] = &["q", "k", "cos", "sin"];
 
 const HALVES: Routines = &[(

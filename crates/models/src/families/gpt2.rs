@@ -1,7 +1,7 @@
 //! GPT-2: learned positions, one projection for queries, keys and values, norms before each block.
 
 use super::sources::{cache, causal, counted, one_mask};
-use super::{Result, divided, function, layer_norm, pre_norm_steps};
+use super::{Result, divided, function, functions, layer_norm, pre_norm_steps, refuse_set};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
@@ -74,7 +74,11 @@ const LAYER: &str = "
     hidden_states_5: hidden_states = residual + feed_forward
     return hidden_states";
 
-const ATTENTION: &str = "
+/// `$upcast` is when `eager` has a function of its own that computes in float32, and `$plain` when it has not.
+macro_rules! attention {
+    ($upcast:literal, $plain:literal) => {
+        concat!(
+            "
     is_cross_attention_0: := false()
     cached isinstance_0: false()
     never past_key_values_is_updated_get_0 is_updated_0 curr_past_key_values_0 curr_past_key_values_1
@@ -100,8 +104,12 @@ const ATTENTION: &str = "
     using_eager_0: := is_eager()
     ALL_ATTENTION_FUNCTIONS_get_interface_0: interface()
     attention_interface_0: := interface()
-    never self__upcast_and_reordered_attn_0
-    attention_interface_1: attn_output, attn_weights = attend(query, key, value)
+    ",
+            $upcast,
+            "
+    ",
+            $plain,
+            "attention_interface_1: attn_output, attn_weights = attend(query, key, value)
     attn_output_reshape_0: attn_output = merge(attn_output)
     contiguous_0: attn_output = contiguous(attn_output)
     attn_output_0: attn_output
@@ -109,7 +117,16 @@ const ATTENTION: &str = "
     attn_output_1: attn_output
     self_resid_dropout_0: attn_output = resid_dropout(attn_output)
     attn_output_2: attn_output
-    return attn_output, attn_weights";
+    return attn_output, attn_weights"
+        )
+    };
+}
+
+const ATTENTION: &str = attention!("never self__upcast_and_reordered_attn_0", "");
+const ATTENTION_UPCAST: &str = attention!(
+    "eager self__upcast_and_reordered_attn_0: attn_output, attn_weights = attend_upcast(query, key, value, attention_mask)",
+    "sdpa "
+);
 
 const MODEL: &str = concat!(
     "
@@ -159,11 +176,7 @@ const MODEL: &str = concat!(
 );
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
-        if config.flag(key)? {
-            return Err(config.wrong(key, "true is not supported"));
-        }
-    }
+    refuse_set(config, "add_cross_attention", "nothing is encoded for it here")?;
     let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
     let norm = layer_norm(config.number("layer_norm_epsilon")?);
     let residual = config.number("resid_pdrop")?;
@@ -214,6 +227,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         by_sequence: true,
         window: None,
         anew_at: None,
+        balance: None,
         sources: Sources {
             root: causal!("", "transformer", "transformer_outputs", "", "\n    CausalLMOutputWithCrossAttentions"),
             around: "",
@@ -229,6 +243,7 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
     if by_layer {
         scaling /= (index + 1) as f64;
     }
+    let upcast = config.flag("reorder_and_upcast_attn")?;
     Ok(Attention {
         class: "GPT2Attention".into(),
         modules: vec![
@@ -245,9 +260,9 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
         head_dim,
         scaling,
         cap: None,
-        wide: false,
+        wide: upcast,
         sinks: None,
-        weights_dropout: None,
+        weights_dropout: upcast.then_some("attn_dropout"),
         output: "c_proj",
         dropout: Some("resid_dropout"),
         attributes: vec![
@@ -260,13 +275,13 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
             ("scaling", scaling.into()),
             ("scale_attn_weights", scaled.into()),
             ("scale_attn_by_inverse_layer_idx", by_layer.into()),
-            ("reorder_and_upcast_attn", false.into()),
+            ("reorder_and_upcast_attn", upcast.into()),
             ("is_cross_attention", false.into()),
             ("is_causal", true.into()),
         ],
-        source: ATTENTION,
-        eager: super::functions::EAGER_GPT2,
-        functions: &[],
+        source: if upcast { ATTENTION_UPCAST } else { ATTENTION },
+        eager: functions::EAGER_GPT2,
+        functions: if upcast { functions::UPCAST } else { &[] },
         told: &[],
     })
 }

@@ -161,6 +161,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         by_sequence: true,
         window: None,
         anew_at: None,
+        balance: None,
         sources: Sources {
             root: causal!("", "gpt_neox", "outputs", "", "\n    CausalLMOutputWithPast"),
             around: "",

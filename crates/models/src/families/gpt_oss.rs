@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::{
-    EXPERTS_CALLS, LayerTypes, Result, Sizes, complete_heads, complete_layer_types, complete_rope, experts_and_chosen,
-    functions, llama_blueprint, llama_layer, refuse_set, rms_norm, separate_attention, sources,
+    EXPERTS_CALLS, LayerTypes, Result, Sizes, balance, complete_heads, complete_layer_types, complete_rope,
+    experts_and_chosen, functions, llama_blueprint, llama_layer, rms_norm, separate_attention, sources,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Experts, Family, Gate, Module, NormKind, Returns, Score};
@@ -54,7 +54,6 @@ const LAYER: &str = "
     return hidden_states";
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "output_router_logits", "the loss of routers is for training")?;
     let (prefix, sizes) = ("GptOss", Sizes::read(config)?);
     let (norm, types) = (rms_norm(config, prefix, NormKind::RmsWide)?, LayerTypes::read(config, sizes.layers)?);
     let bias = config.flag("attention_bias")?;
@@ -72,6 +71,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
     blueprint.root.returns = Returns::Experts;
+    blueprint.balance = balance(config, "num_local_experts")?;
     blueprint.kinds = types.kinds(config, false)?;
     blueprint.calls = &EXPERTS_CALLS;
     blueprint.sources.root = sources::EXPERTS_CAUSAL;

@@ -208,6 +208,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         by_sequence: true,
         window: None,
         anew_at: None,
+        balance: None,
         sources: Sources {
             root: causal!(
                 "
@@ -216,7 +217,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
                 "transformer_outputs",
                 "",
                 "
-                tuple output_0: := rest(logits, loss, outputs)
+                tuple output_0: := rest(logits, loss, outputs, aux_loss)
                 record CausalLMOutputWithPast"
             ),
             around: "",

@@ -4,8 +4,8 @@ use serde_json::Value as Json;
 
 use super::sources::{self, WINDOWED_ATTENTION};
 use super::{
-    EXPERTS_CALLS, Result, Sizes, complete_heads_of_keys, complete_rope, experts_and_chosen, function, llama_blueprint,
-    llama_layer, one_kind, refuse_set, rms_norm, separate_attention,
+    EXPERTS_CALLS, Result, Sizes, balance, complete_heads_of_keys, complete_rope, experts_and_chosen, function,
+    llama_blueprint, llama_layer, one_kind, rms_norm, separate_attention,
 };
 use crate::config::Config;
 use crate::family::{Apart, Blueprint, Experts, Family, Gate, Module, NormKind, Returns, Score};
@@ -31,7 +31,6 @@ pub const FAMILY: Family = Family {
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "output_router_logits", "the loss of routers is for training")?;
     let (prefix, sizes) = ("Mixtral", Sizes::read(config)?);
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
@@ -43,6 +42,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
     blueprint.root.returns = Returns::Experts;
+    blueprint.balance = balance(config, "num_local_experts")?;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
     blueprint.sources.root = sources::EXPERTS_CAUSAL;

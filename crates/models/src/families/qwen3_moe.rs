@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::{
-    EXPERTS_CALLS, Result, Sizes, complete_rope, complete_switched_windows, experts_and_chosen, function, gated,
-    llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, sources, with_head_norms,
+    EXPERTS_CALLS, Result, Sizes, balance, complete_rope, complete_switched_windows, experts_and_chosen, function,
+    gated, llama_blueprint, llama_layer, one_kind, rms_norm, separate_attention, sources, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Apart, Blueprint, Experts, Family, Gate, Module, NormKind, Over, Returns, Score};
@@ -35,7 +35,6 @@ pub const FAMILY: Family = Family {
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "output_router_logits", "the loss of routers is for training")?;
     let (prefix, sizes) = ("Qwen3Moe", Sizes::read(config)?);
     let (norm, bias) = (rms_norm(config, prefix, NormKind::Rms)?, config.flag("attention_bias")?);
     let dense = config.get("mlp_only_layers").and_then(Json::as_array).cloned().unwrap_or_default();
@@ -61,6 +60,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
     blueprint.root.returns = Returns::Experts;
+    blueprint.balance = balance(config, "num_experts")?;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
     blueprint.sources.root = sources::EXPERTS_CAUSAL;

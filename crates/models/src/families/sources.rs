@@ -441,7 +441,7 @@ macro_rules! causal {
     labels self_loss_function_0: loss = loss(logits)
     labels loss_1: loss",
             $end,
-            "_0: record = record(logits, loss, outputs)
+            "_0: record = record(logits, loss, outputs, aux_loss)
     return record"
         )
     };
@@ -462,13 +462,16 @@ pub const CAPPED: &str = causal!(
 );
 pub const EXPERTS_CAUSAL: &str = causal!(
     "
-    output_router_logits_0: := no()",
+    output_router_logits_0: := routes()",
     "model",
     "outputs",
     "",
     "
     aux_loss_0: := nothing()
-    never load_balancing_loss_func_0 aux_loss_1 aux_loss_to_0
+    routed load_balancing_loss_func_0: aux_loss = balance(outputs)
+    routed aux_loss_1: aux_loss
+    penalised aux_loss_to_0: aux_loss = moved(aux_loss, loss)
+    let loss = penalised(loss, aux_loss)
     MoeCausalLMOutputWithPast"
 );
 pub const GEMMA3_WHOLE: &str = causal!("", "model", "outputs", "", "\n    Gemma3CausalLMOutputWithPast");

@@ -25,18 +25,18 @@ use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
 /// Adjacent parts of a pass that attend in one call.
-pub struct Run {
+pub struct Span {
     pub first: usize,
     pub parts: usize,
-    /// Of all parts together, as their tensors are viewed: those of a flat run are one row.
+    /// Of all parts together, as their tensors are viewed: those of a flat span are one row.
     pub rows: i64,
     pub length: i64,
-    form: Form,
+    packing: Packing,
 }
 
 /// Which parts can attend with others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Packing {
     /// With none.
     Alone,
     /// Those with as many rows of the same length, as one batch.
@@ -52,13 +52,13 @@ pub struct At {
     pub kind: usize,
 }
 
-impl Run {
-    /// Makes the run of one part.
+impl Span {
+    /// Makes the span of one part.
     pub fn alone(first: usize, part: Part) -> Self {
-        Self { first, parts: 1, rows: part.rows, length: part.length, form: Form::Alone }
+        Self { first, parts: 1, rows: part.rows, length: part.length, packing: Packing::Alone }
     }
 
-    /// Takes what the run's queries attended to. Where masks or rotations are of more rows, there are more of it than
+    /// Takes what the span's queries attended to. Where masks or rotations are of more rows, there are more of it than
     /// queries.
     fn keeps_rows(&self, attended: Tensor) -> Result<Tensor> {
         match attended.size().first() {
@@ -73,12 +73,12 @@ impl Run {
 
     /// Returns whether all parts lie end to end in one row.
     pub fn is_flat(&self) -> bool {
-        matches!(self.form, Form::Flat { .. })
+        matches!(self.packing, Packing::Flat { .. })
     }
 }
 
 impl Shared {
-    /// Lets what was projected attend, one call for each run. `heads` makes queries, keys and values of a run, as
+    /// Lets what was projected attend, one call for each span. `heads` makes queries, keys and values of a span, as
     /// `[rows, heads, length, head_dim]`.
     pub fn attend(
         &self,
@@ -86,18 +86,19 @@ impl Shared {
         at: &At,
         projected: &[&Tokens],
         scores: &Scores,
-        heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
+        heads: impl Fn(&Pass<'_>, &Span) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
+        let eager = self.attention.first() == Some(&Attention::Eager);
         if let Some(dropout) = scores.dropout.as_ref().filter(|dropout| {
             let wants = pass.wants(dropout.site);
-            wants.input || wants.output
+            eager && (wants.input || wants.output)
         }) {
             return self.attend_apart(pass, at, projected, (scores, dropout), heads);
         }
         let (mut attended, mut weights) = (Vec::with_capacity(pass.layout.parts.len()), Vec::new());
-        for run in self.runs(pass, at, projected)? {
-            let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scores);
-            let (hidden, own_weights) = pass.paid(run.first, own)?;
+        for span in self.spans(pass, at, projected)? {
+            let own = || self.attend_span(pass, at, &span, heads(pass, &span)?, scores);
+            let (hidden, own_weights) = pass.paid(span.first, own)?;
             attended.push(hidden);
             weights.extend(own_weights);
         }
@@ -112,15 +113,15 @@ impl Shared {
         at: &At,
         projected: &[&Tokens],
         (scores, dropout): (&Scores, &Dropout),
-        heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
+        heads: impl Fn(&Pass<'_>, &Span) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
         let (mut weights, mut values) = (Vec::new(), Vec::new());
-        let runs = self.runs(pass, at, projected)?;
-        for run in &runs {
-            let (own, value) = pass.paid(run.first, || {
-                let [query, keys, value] = heads(pass, run)?;
-                let (keys, value) = self.seen(pass, at, run, keys, value)?;
-                Ok((weigh(&query, &keys, &value, self.mask(at.kind, run.first), scores)?, value))
+        let spans = self.spans(pass, at, projected)?;
+        for span in &spans {
+            let (own, value) = pass.paid(span.first, || {
+                let [query, keys, value] = heads(pass, span)?;
+                let (keys, value) = self.seen(pass, at, span, keys, value)?;
+                Ok((weigh(&query, &keys, &value, self.mask(at.kind, span.first), scores)?, value))
             })?;
             weights.push(own);
             values.push(value);
@@ -129,101 +130,108 @@ impl Shared {
         let mut attended = Vec::with_capacity(values.len());
         for (part, (weights, value)) in weights.iter().zip(&values).enumerate() {
             let mixed = pass.paid(part, || Ok(mix(weights, value)?))?;
-            attended.push(match runs.get(part) {
-                Some(run) => run.keeps_rows(mixed)?,
+            attended.push(match spans.get(part) {
+                Some(span) => span.keeps_rows(mixed)?,
                 None => mixed,
             });
         }
         Ok(Attended { hidden: pass.join(attended)?, weights: Some(weights) })
     }
 
-    /// Cuts a pass into runs.
-    pub fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
-        if let Some(run) = of_another_form(pass, projected)? {
-            return Ok(vec![run]);
+    /// Cuts a pass into spans.
+    pub fn spans(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Span>> {
+        if let Some(span) = of_another_form(pass, projected)? {
+            return Ok(vec![span]);
         }
-        let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
+        let mut spans: Vec<Span> = Vec::with_capacity(pass.layout.parts.len());
         let packed = if let Some(Tokens::Packed(tensor)) = projected.first() { Some(tensor) } else { None };
         let fits = |known: &Known, tokens: &Tokens| tokens.kind().is_ok_and(|kind| kind == known.kind);
         let flat = self.varlen.as_ref().is_some_and(|known| projected.iter().all(|tokens| fits(known, tokens)));
         for (index, part) in pass.layout.parts.iter().enumerate() {
-            let form = packed.map_or(Form::Alone, |tensor| self.form(pass, at, index, tensor, flat));
-            match (form, runs.last_mut()) {
-                (Form::Flat { .. }, Some(run)) if run.form == form => {
-                    run.parts += 1;
-                    run.length += part.rows * part.length;
+            let packing = packed.map_or(Packing::Alone, |tensor| self.packing(pass, at, index, tensor, flat));
+            match (packing, spans.last_mut()) {
+                (Packing::Flat { .. }, Some(span)) if span.packing == packing => {
+                    span.parts += 1;
+                    span.length += part.rows * part.length;
                 }
-                (Form::Batch { .. }, Some(run)) if run.form == form => {
-                    run.parts += 1;
-                    run.rows += part.rows;
+                (Packing::Batch { .. }, Some(span)) if span.packing == packing => {
+                    span.parts += 1;
+                    span.rows += part.rows;
                 }
                 _ => {
-                    let flat = matches!(form, Form::Flat { .. });
+                    let flat = matches!(packing, Packing::Flat { .. });
                     let (rows, length) = if flat { (1, part.rows * part.length) } else { (part.rows, part.length) };
-                    runs.push(Run { first: index, parts: 1, rows, length, form });
+                    spans.push(Span { first: index, parts: 1, rows, length, packing });
                 }
             }
         }
-        Ok(runs)
+        Ok(spans)
     }
 
-    fn form(
+    fn packing(
         &self,
         pass: &Pass<'_>,
         &At { site, layer, kind }: &At,
         index: usize,
         projected: &Tensor,
         flat: bool,
-    ) -> Form {
+    ) -> Packing {
         let sdpa = self.attention.get(index).copied().unwrap_or_default() == Attention::Sdpa;
-        let Some(&part) = pass.layout.parts.get(index) else { return Form::Alone };
+        let Some(&part) = pass.layout.parts.get(index) else { return Packing::Alone };
         let turned = |own: &Rotations| own.are_made(index, part, projected);
         if !sdpa || self.mask(kind, index).is_some() || !self.rotations(kind).is_none_or(turned) {
-            return Form::Alone;
+            return Packing::Alone;
         }
         if flat {
-            return Form::Flat { single: part.length == 1 };
+            return Packing::Flat { single: part.length == 1 };
         }
         let begins = |cache: &Cache| cache.begins(layer, part.length) && !pass.leaves_out(&part, site);
         if batches(projected) && self.cache(index).is_some_and(begins) {
-            return Form::Batch { rows: part.rows, length: part.length };
+            return Packing::Batch { rows: part.rows, length: part.length };
         }
-        Form::Alone
+        Packing::Alone
     }
 
-    /// Puts a run's new keys and values into its caches, and lets its queries attend to all that these have. Returns what
+    /// Puts a span's new keys and values into its caches, and lets its queries attend to all that these have. Returns what
     /// [`attend`] does.
-    fn attend_run(
+    fn attend_span(
         &self,
         pass: &Pass<'_>,
         at: &At,
-        run: &Run,
+        span: &Span,
         [query, keys, values]: [Tensor; 3],
         scores: &Scores,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
+        if let (true, Some(known)) = (span.is_flat(), &self.varlen) {
             // `[tokens, heads, head_dim]`.
             let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
             let states = Flat { query: flat(&query)?, keys: flat(&keys)?, values: flat(&values)?, both: None };
-            return Ok((self.attend_flat(pass, at, run, states, scores.scaling, known)?, None));
+            return Ok((self.attend_flat(pass, at, span, states, scores.scaling, known)?, None));
         }
-        let (keys, values) = self.seen(pass, at, run, keys, values)?;
-        let attention = self.attention.get(run.first).copied().unwrap_or_default();
+        let (keys, values) = self.seen(pass, at, span, keys, values)?;
+        let attention = self.attention.get(span.first).copied().unwrap_or_default();
         let rest = || pass.rest();
         let (hidden, weights) =
-            attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores, &rest)?;
-        Ok((run.keeps_rows(hidden)?, weights))
+            attend(attention, &query, &keys, &values, self.mask(at.kind, span.first), scores, &rest)?;
+        Ok((span.keeps_rows(hidden)?, weights))
     }
 
-    /// Puts a run's new keys and values into its caches, and returns those that its queries may see.
+    /// Puts a span's new keys and values into its caches, and returns those that its queries may see.
     ///
     /// # Errors
     /// When they do not fit what is there.
-    pub fn seen(&self, pass: &Pass<'_>, at: &At, run: &Run, keys: Tensor, values: Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn seen(
+        &self,
+        pass: &Pass<'_>,
+        at: &At,
+        span: &Span,
+        keys: Tensor,
+        values: Tensor,
+    ) -> Result<(Tensor, Tensor)> {
         let length = keys.size().get(2).copied().unwrap_or(0);
-        let (keys, values) = self.update(pass, at, run, keys, values)?;
+        let (keys, values) = self.update(pass, at, span, keys, values)?;
         let past = keys.size().get(2).copied().unwrap_or(length) - length;
-        let extent = Extent { rows: run.rows, length, past, window: self.window(at.kind) };
+        let extent = Extent { rows: span.rows, length, past, window: self.window(at.kind) };
         Ok((extent.seen(keys)?, extent.seen(values)?))
     }
 
@@ -237,20 +245,20 @@ impl Shared {
         &self,
         pass: &Pass<'_>,
         &At { site, layer, .. }: &At,
-        run: &Run,
+        span: &Span,
         keys: Tensor,
         values: Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        if run.parts == 1 {
-            return Ok(match self.filled(pass, site, run.first) {
+        if span.parts == 1 {
+            return Ok(match self.filled(pass, site, span.first) {
                 Some(cache) => cache.update(layer, &keys, &values)?,
                 None => (keys, values),
             });
         }
         // A copy, as a cache makes it: at the same steps, and out of extent of later edits of the projections' outputs.
         let all = Rc::new((Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?));
-        let rows = run.rows / i64::try_from(run.parts).unwrap_or(1);
-        for (part, first) in (run.first..run.first + run.parts).zip(0..) {
+        let rows = span.rows / i64::try_from(span.parts).unwrap_or(1);
+        for (part, first) in (span.first..span.first + span.parts).zip(0..) {
             if let Some(cache) = self.cache(part) {
                 cache.place(layer, &all, Place::Rows { first: first * rows, rows });
             }
@@ -258,18 +266,18 @@ impl Shared {
         Ok((all.0.shallow_clone(), all.1.shallow_clone()))
     }
 
-    /// Lets queries attend that lie end to end, of all parts of a run.
+    /// Lets queries attend that lie end to end, of all parts of a span.
     pub fn attend_flat(
         &self,
         pass: &Pass<'_>,
         &At { site, layer, .. }: &At,
-        run: &Run,
+        span: &Span,
         new: Flat,
         scaling: f64,
         known: &Known,
     ) -> Result<Tensor> {
-        let mut members = Vec::with_capacity(run.parts);
-        for part in run.first..run.first + run.parts {
+        let mut members = Vec::with_capacity(span.parts);
+        for part in span.first..span.first + span.parts {
             let &Part { rows, length, .. } = pass.layout.parts.get(part).ok_or_else(no_part)?;
             let cache = self.filled(pass, site, part);
             let before = cache.map(|cache| cache.before(layer, length)).transpose()?.flatten();
@@ -292,17 +300,17 @@ impl Shared {
         let attended = varlen::attend([&new.query, &keys, &values], [&*queries, &*sequences], scaling, known)?;
         let (rows, length) = match pass.layout.parts.as_slice() {
             [only] => (only.rows, only.length),
-            _ => (1, run.length),
+            _ => (1, span.length),
         };
         Ok(attended.f_reshape([rows, length, -1])?)
     }
 }
 
-/// Returns the run of a part that has the pass to itself and that a block gave on in another form: with more rows, say.
+/// Returns the span of a part that has the pass to itself and that a block gave on in another form: with more rows, say.
 ///
 /// # Errors
 /// `ValueError` for so many tokens that others would wait for them longer than for any other pass.
-fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Run>> {
+fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Span>> {
     let [part] = pass.layout.parts.as_slice() else { return Ok(None) };
     let tensor = match projected.first() {
         Some(Tokens::Packed(tensor)) => tensor,
@@ -323,14 +331,14 @@ fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Run>
         ))
         .into());
     }
-    Ok(Some(Run { first: 0, parts: 1, rows, length, form: Form::Alone }))
+    Ok(Some(Span { first: 0, parts: 1, rows, length, packing: Packing::Alone }))
 }
 
 /// Tokens of a value of another form, which nobody knew of when the pass began. As many as different jobs share a pass up to.
 const MOST_ON_A_CPU: i64 = 256;
 const MOST_ON_A_GPU: i64 = 4096;
 
-/// New queries, keys and values of a flat run: `[tokens, heads, head_dim]`.
+/// New queries, keys and values of a flat span: `[tokens, heads, head_dim]`.
 pub struct Flat {
     pub query: Tensor,
     pub keys: Tensor,
@@ -339,7 +347,7 @@ pub struct Flat {
     pub both: Option<Tensor>,
 }
 
-/// A part of a flat run, whose rows are sequences of their own.
+/// A part of a flat span, whose rows are sequences of their own.
 struct Member<'a> {
     rows: i64,
     length: i64,
@@ -457,28 +465,28 @@ impl Rotations {
         self.cosines.get(index).is_some_and(made) && self.sines.get(index).is_some_and(made)
     }
 
-    /// Returns the [`rope::table`] of a run of all parts, if there are any cosines and sines. It is made once, unless somebody writes
+    /// Returns the [`rope::table`] of a span of all parts, if there are any cosines and sines. It is made once, unless somebody writes
     /// to these.
-    pub fn table(&self, pass: &Pass<'_>, run: &Run, by: Turn, half: bool) -> Result<Option<Tensor>> {
+    pub fn table(&self, pass: &Pass<'_>, span: &Span, by: Turn, half: bool) -> Result<Option<Tensor>> {
         let writes = self.cosines.iter().chain(&self.sines).map(libtorch::writes).sum();
         if let Some((_, table)) = self.table.borrow().as_ref().filter(|(known, _)| *known == writes) {
             return Ok(Some(table.shallow_clone()));
         }
-        let Some((cosine, sine)) = self.of(pass, run)? else { return Ok(None) };
+        let Some((cosine, sine)) = self.of(pass, span)? else { return Ok(None) };
         let table = rope::table(&cosine, &sine, by, half)?;
         *self.table.borrow_mut() = Some((writes, table.shallow_clone()));
         Ok(Some(table))
     }
 
-    /// Returns the cosines and sines of a run, if there are any.
-    pub fn of(&self, pass: &Pass<'_>, run: &Run) -> Result<Option<(Tensor, Tensor)>> {
-        let parts = run.first..run.first + run.parts;
+    /// Returns the cosines and sines of a span, if there are any.
+    pub fn of(&self, pass: &Pass<'_>, span: &Span) -> Result<Option<(Tensor, Tensor)>> {
+        let parts = span.first..span.first + span.parts;
         let (Some(cosines), Some(sines)) = (self.cosines.get(parts.clone()), self.sines.get(parts.clone())) else {
             return Ok(None);
         };
         let layouts = pass.layout.parts.get(parts).unwrap_or_default();
         if let ([cosine], [sine], [Part { rows, .. }]) = (cosines, sines, layouts)
-            && !(run.is_flat() && *rows > 1)
+            && !(span.is_flat() && *rows > 1)
         {
             return Ok(Some((cosine.shallow_clone(), sine.shallow_clone())));
         }
@@ -486,9 +494,9 @@ impl Rotations {
             let mut rows = Vec::with_capacity(own.len());
             for (one, part) in own.iter().zip(layouts) {
                 let each = one.f_expand([part.rows, -1, -1], false)?;
-                rows.push(if run.is_flat() { each.f_reshape([1, part.rows * part.length, -1])? } else { each });
+                rows.push(if span.is_flat() { each.f_reshape([1, part.rows * part.length, -1])? } else { each });
             }
-            Ok(Tensor::f_cat(&rows, i64::from(run.is_flat()))?)
+            Ok(Tensor::f_cat(&rows, i64::from(span.is_flat()))?)
         };
         Ok(Some((all(cosines)?, all(sines)?)))
     }
