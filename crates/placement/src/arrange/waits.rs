@@ -54,6 +54,15 @@ impl Plan<'_> {
         }
         match soonest {
             Some(ready) => Wait { why: Why::Room, about: Some(ready) },
+            None if self.is_group(number) => {
+                let (there, bytes) = self.ranks_there(number);
+                let ranks = hosted.model.ranks;
+                if there >= ranks {
+                    return Wait { why: Why::Room, about: None };
+                }
+                let bytes = u64::try_from(bytes).unwrap_or(0);
+                Wait { why: Why::TooFew { ranks, bytes, there }, about: None }
+            }
             None if most > 0 => {
                 Wait { why: Why::TooLarge { bytes: hosted.model.bytes.unwrap_or(0), most }, about: None }
             }
