@@ -36,6 +36,8 @@ pub struct Member {
     /// Bytes of its memory for weights that are kept, and what is kept.
     pub host: u64,
     pub kept: BTreeMap<ModelKey, Kept>,
+    /// Where it holds ranks of models that others serve; empty where it holds none.
+    pub rank_address: String,
 }
 
 /// The way to a process.
@@ -81,6 +83,8 @@ pub struct Replica {
     pub device: Option<String>,
     /// What it takes there, as far as is known.
     pub bytes: u64,
+    /// The workers and devices that hold its other ranks, in their order.
+    pub beside: Vec<(WorkerId, String)>,
     /// When it came to its state.
     pub since: Duration,
     /// When it last had a job.

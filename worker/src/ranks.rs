@@ -38,7 +38,7 @@ pub struct Followers {
     watch: Arc<Watch>,
     ranks: Vec<Follower>,
     /// The memory that all share, as each process opens it when it has started.
-    memory: Option<OwnedFd>,
+    _memory: Option<OwnedFd>,
     /// What carries GPUs' memory between them, if something is to.
     nccl: Option<PathBuf>,
 }
@@ -142,7 +142,7 @@ impl Followers {
         let file = memory.file()?;
         // Files of this process are found there by its children, who are of the same user.
         let path = format!("/proc/{}/fd/{}", getpid(), file.as_raw_fd());
-        let mut followers = Self { watch, ranks: Vec::with_capacity(count), memory: Some(file), nccl };
+        let mut followers = Self { watch, ranks: Vec::with_capacity(count), _memory: Some(file), nccl };
         for rank in 1..count {
             let device = devices.beside(device, rank).map_err(anyhow::Error::msg)?;
             followers.add(load, rank, device, devices, &path)?;
@@ -171,7 +171,7 @@ impl Followers {
         let watch = Watch::new(network.alarm(), on_loss);
         // What was lost before is found when the first order is given.
         let _ = watched.set(Arc::downgrade(&watch));
-        Ok((Box::new(network), Self { watch, ranks: Vec::new(), memory: None, nccl }))
+        Ok((Box::new(network), Self { watch, ranks: Vec::new(), _memory: None, nccl }))
     }
 
     /// Returns whether the group is lost: what was computed since may be nothing.
@@ -274,3 +274,6 @@ fn carried(
 
 /// How long ranks may take to start: all models of a machine may start at once. One that ends meanwhile is noticed.
 const STARTING: Duration = Duration::from_secs(320);
+
+#[cfg(test)]
+mod tests;

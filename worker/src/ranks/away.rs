@@ -36,25 +36,17 @@ impl Reach {
             bail!("{of} places are named for {} ranks", load.ranks);
         }
         let digest = models::digest(&load.folder)?;
-        let wish = |rank: usize, device: &str| Wish {
-            version: env!("CARGO_PKG_VERSION").into(),
-            proof: String::new(),
-            model: load.key.to_string(),
-            folder: load.folder.clone(),
-            digest: digest.clone(),
-            rank,
-            of,
-            device: device.to_owned(),
-            bytes,
-            nccl,
-        };
+        let wish = |rank, device| wish(load, (rank, device), bytes, &digest, nccl);
         // All at once: each looks at its files.
         let asked = thread::scope(|scope| {
             let threads: Vec<_> = load
                 .rank_hosts
                 .iter()
                 .zip(1..)
-                .map(|(host, rank)| (host, scope.spawn(move || self.ask(host, wish(rank, &host.device)))))
+                .map(|(host, rank)| {
+                    let wish = wish(rank, &host.device);
+                    (host, scope.spawn(move || self.ask(host, wish)))
+                })
                 .collect();
             let join = |(host, thread): (&RankHost, thread::ScopedJoinHandle<'_, Result<Box<dyn Link>>>)| {
                 let link = thread.join().unwrap_or_else(|_| Err(anyhow!("asking it panicked")));
@@ -69,7 +61,7 @@ impl Reach {
         asked.into_iter().collect()
     }
 
-    fn ask(&self, host: &RankHost, wish: Wish) -> Result<Box<dyn Link>> {
+    pub(super) fn ask(&self, host: &RankHost, wish: Wish) -> Result<Box<dyn Link>> {
         let link = link::dial(&host.address, self.tls.as_ref())?;
         let challenge: Challenge = greeting::hear(&*link, greeting::PATIENCE)?;
         let proof = greeting::proof(&self.token, &challenge.nonce).to_string();
@@ -79,5 +71,21 @@ impl Reach {
             Reply::Refused { why, no_room: true } => Err(NoRoom(why).into()),
             Reply::Refused { why, no_room: false } => Err(anyhow!(why)),
         }
+    }
+}
+
+/// Writes what is wanted of a worker that is to hold a rank on a device, but for the proof.
+pub(super) fn wish(load: &Load, (rank, device): (usize, &str), bytes: u64, digest: &str, nccl: bool) -> Wish {
+    Wish {
+        version: env!("CARGO_PKG_VERSION").into(),
+        proof: String::new(),
+        model: load.key.to_string(),
+        folder: load.folder.clone(),
+        digest: digest.to_owned(),
+        rank,
+        of: load.ranks as usize,
+        device: device.to_owned(),
+        bytes,
+        nccl,
     }
 }

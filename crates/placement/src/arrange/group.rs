@@ -94,13 +94,13 @@ impl Plan<'_> {
 
     /// Returns the devices of a node on which all ranks would lie: GPUs that follow one another, or the CPU, whose memory they
     /// share.
-    fn windows(&self, node: usize, rooms: Range<usize>, number: Number) -> Vec<Vec<usize>> {
+    pub(super) fn windows(&self, node: usize, rooms: Range<usize>, number: Number) -> Vec<Vec<usize>> {
         let all = self.nodes[node].rooms.clone();
         let index = |room: usize| self.rooms[room].device.strip_prefix("cuda:").and_then(|at| at.parse::<usize>().ok());
         let from = |first: usize| match index(first) {
             None => Some(vec![first]),
             Some(at) => {
-                let ranks = at..at + self.models[number].model.ranks;
+                let ranks = at..at + self.models[number].model.ranks.max(1);
                 ranks.map(|at| all.clone().find(|room| index(*room) == Some(at))).collect()
             }
         };

@@ -43,8 +43,14 @@ impl Plan<'_> {
                 return Wait { why: Why::Room, about: None };
             }
             most = here.node.devices.values().copied().max().unwrap_or(0).max(most);
-            let (mut rooms, _) = here.rooms_for(hosted, &self.rooms);
-            let able = !here.node.away && rooms.any(|room| self.rooms[room].all >= bytes);
+            let mut rooms = here.rooms_for(hosted, &self.rooms).0;
+            let large = |room: usize| self.rooms[room].all >= bytes;
+            let able = if self.is_group(number) {
+                self.windows(node, rooms, number).into_iter().any(|window| window.into_iter().all(large))
+            } else {
+                rooms.any(large)
+            };
+            let able = able && !here.node.away;
             if !able && !hosted.replicas.iter().any(|at| at.0 == node) {
                 continue;
             }
