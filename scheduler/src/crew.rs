@@ -177,6 +177,18 @@ impl Crew {
     }
 }
 
+impl Replica {
+    /// Returns whether others than the worker that serves it hold ranks of it.
+    pub fn spans(&self, worker: &WorkerId) -> bool {
+        spans(worker, &self.beside)
+    }
+}
+
+/// Returns whether other workers are among those that hold ranks beside a worker.
+pub fn spans(worker: &WorkerId, beside: &[(WorkerId, String)]) -> bool {
+    beside.iter().any(|(other, _)| other != worker)
+}
+
 impl Member {
     /// Returns the way to it, if there is one.
     pub fn outbox(&self) -> Option<&Outbox> {

@@ -121,7 +121,7 @@ fn run(flags: &Flags) -> Result<()> {
         Some(listen) => {
             let (devices, rooms, server) = (Arc::clone(&devices), rooms.clone(), server.clone());
             let at = Host { devices, rooms, server, token: token.clone() }.listen(listen)?;
-            let address = settings.ranks_address.clone().unwrap_or_else(|| at.to_string());
+            let address = settings.ranks_address(at);
             tracing::info!(%at, address, "ranks of other workers' models are held");
             address
         }

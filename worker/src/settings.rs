@@ -39,7 +39,7 @@ pub struct Settings {
     /// room for: workers dial it, with certificates of workers. Without `[tls]`, only one of this machine, as
     /// `127.0.0.1:7100`. Default: it holds none.
     pub ranks_listen: Option<SocketAddr>,
-    /// What others dial to get there, such as `10.0.0.2:7100`. Default: `ranks_listen`.
+    /// What others dial to get there, such as `10.0.0.2:7100`, or the IP address alone. Default: `ranks_listen`.
     pub ranks_address: Option<String>,
     /// Bytes that all jobs hold together, in Python objects and in tensors on whichever device. A job that needs more while
     /// others hold it is let go and comes again; one that needs more than this in all fails. Default 0, which is three
@@ -156,6 +156,17 @@ impl Settings {
             }
             (None, Some(token)) => Ok(token),
             (None, None) => bail!("a token is needed: token_file, or the variable VITRINE_WORKER_TOKEN"),
+        }
+    }
+
+    /// Returns what other workers dial to get to where ranks are held.
+    pub fn ranks_address(&self, listens: SocketAddr) -> String {
+        match &self.ranks_address {
+            None => listens.to_string(),
+            Some(address) => match address.parse() {
+                Ok(ip) => SocketAddr::new(ip, listens.port()).to_string(),
+                Err(_) => address.clone(),
+            },
         }
     }
 
@@ -401,6 +412,17 @@ mod tests {
         assert_eq!(with(Some(Size(7))).for_warm(4, true).unwrap(), 7);
         let why = with(Some(Size(1 << 30))).for_warm(400, false).unwrap_err().to_string();
         assert!(why.starts_with("warm_memory is 1G, and this machine has no GPU"), "{why}");
+    }
+
+    #[test]
+    fn others_dial_what_they_are_told_or_what_is_listened_at() {
+        let dialled = |address: Option<&str>| {
+            let settings = Settings { ranks_address: address.map(str::to_owned), ..Settings::default() };
+            settings.ranks_address(([127, 0, 0, 1], 7100).into())
+        };
+        assert_eq!(dialled(None), "127.0.0.1:7100");
+        assert_eq!(dialled(Some("gpu-1.rack:7200")), "gpu-1.rack:7200");
+        assert_eq!((dialled(Some("10.0.0.2")), dialled(Some("fd00::2"))), ("10.0.0.2:7100".into(), "[fd00::2]:7100".into()));
     }
 
     #[derive(Parser)]

@@ -15,7 +15,7 @@ use store::{Specification, Specifications};
 
 use super::Leader;
 use crate::config::HostedModel;
-use crate::crew::{Member, Replica, ReplicaState};
+use crate::crew::{Member, Replica, ReplicaState, spans};
 use crate::sessions::{SessionId, ToldModel};
 use crate::wire;
 
@@ -294,12 +294,12 @@ impl Leader {
             Some(before) if beside.is_empty() => before.beside.clone(),
             _ => beside,
         };
-        let spans = beside.iter().any(|(other, _)| *other != worker);
+        let over_several = spans(&worker, &beside);
         let known = self.hosted.all.get_mut(&key);
         let known_bytes = known.as_ref().and_then(|known| known.bytes);
         if let Some(known) = known {
             // What it takes where all of it is on one node: several have parts of it.
-            if bytes > 0 && !spans {
+            if bytes > 0 && !over_several {
                 known.bytes = Some(bytes);
             }
             if kept > 0 {
@@ -319,7 +319,7 @@ impl Leader {
             (Told::NoRoom(_), _) => {
                 member.models.remove(&key);
                 // It was taken to fit, and does not.
-                if known_bytes == Some(bytes) || bytes == 0 || spans {
+                if known_bytes == Some(bytes) || bytes == 0 || over_several {
                     self.hosted.avoid(&key, &worker, now);
                 }
                 return;
@@ -358,7 +358,7 @@ impl Leader {
             device: device.or_else(|| before.as_ref().and_then(|before| before.device.clone())),
             bytes: match &before {
                 _ if bytes > 0 => bytes,
-                Some(before) if spans => before.bytes,
+                Some(before) if over_several => before.bytes,
                 _ => known_bytes.unwrap_or(0),
             },
             beside,
@@ -460,7 +460,7 @@ impl Leader {
 
     /// Returns where the ranks of a model are that others hold than its own worker; `None` where one of them is not known.
     fn rank_hosts(&self, worker: &WorkerId, beside: &[(WorkerId, String)]) -> Option<Vec<v1::RankHost>> {
-        if beside.iter().all(|(other, _)| other == worker) {
+        if !spans(worker, beside) {
             return Some(Vec::new());
         }
         let host = |(name, device): &(WorkerId, String)| {
@@ -561,6 +561,10 @@ impl Leader {
                 *jobs.entry(&assigned.model).or_default() += 1;
             }
             let replica = |(key, replica): (&ModelKey, &Replica)| {
+                // Its worker tries again by itself, but with those who were there: after a while, others may do.
+                let failed = matches!(replica.state, ReplicaState::Failed { hopeless: false, .. });
+                let tried = self.hosted.failures.get(&(key.clone(), member.worker.clone()));
+                let over = failed && replica.spans(&member.worker) && tried.is_none_or(|(_, until)| *until <= now);
                 let replica = placement::Replica {
                     stage: stage(&replica.state),
                     device: replica.device.clone(),
@@ -573,7 +577,7 @@ impl Leader {
                     jobs: jobs.get(key).copied().unwrap_or(0),
                     since: replica.since,
                     used: replica.used,
-                    stale: replica.stale,
+                    stale: replica.stale || over,
                 };
                 (key.clone(), replica)
             };
