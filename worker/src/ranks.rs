@@ -53,6 +53,8 @@ struct Follower {
 struct Watch {
     alarm: Alarm,
     on_loss: OnLoss,
+    /// What is said of the ranks besides, where the reason alone names none.
+    who: String,
     /// Whether users' jobs depend on them.
     serving: AtomicBool,
     /// Whether they are to end.
@@ -138,7 +140,7 @@ impl Followers {
     ) -> Result<(Box<dyn Group>, Self)> {
         let count = usize::try_from(load.ranks)?;
         let memory = Memory::create(count).with_context(|| format!("there is no memory for {count} ranks to share"))?;
-        let watch = Watch::new(memory.alarm(), on_loss);
+        let watch = Watch::new(memory.alarm(), on_loss, String::new());
         let file = memory.file()?;
         // Files of this process are found there by its children, who are of the same user.
         let path = format!("/proc/{}/fd/{}", getpid(), file.as_raw_fd());
@@ -168,7 +170,9 @@ impl Followers {
             }
         });
         let network = Network::lead(links, on_end)?;
-        let watch = Watch::new(network.alarm(), on_loss);
+        let held = load.rank_hosts.iter().zip(1..).map(|(host, rank)| format!("rank {rank} on worker {}", host.worker));
+        let who = format!("; {} has {}", load.key, held.collect::<Vec<_>>().join(", "));
+        let watch = Watch::new(network.alarm(), on_loss, who);
         // What was lost before is found when the first order is given.
         let _ = watched.set(Arc::downgrade(&watch));
         Ok((Box::new(network), Self { watch, ranks: Vec::new(), _memory: None, nccl }))
@@ -228,9 +232,9 @@ impl Drop for Followers {
 }
 
 impl Watch {
-    fn new(alarm: Alarm, on_loss: OnLoss) -> Arc<Self> {
+    fn new(alarm: Alarm, on_loss: OnLoss, who: String) -> Arc<Self> {
         let no = || AtomicBool::new(false);
-        Arc::new(Self { alarm, on_loss, serving: no(), closing: no(), lost: Mutex::default() })
+        Arc::new(Self { alarm, on_loss, who, serving: no(), closing: no(), lost: Mutex::default() })
     }
 
     /// Waits for a rank's end, which nobody expects while the model is there.
@@ -246,10 +250,11 @@ impl Watch {
         if self.closing.load(Ordering::SeqCst) {
             return false;
         }
+        let why = &format!("{why}{}", self.who);
         let first = {
             let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
             let first = lost.is_none();
-            lost.get_or_insert_with(|| why.to_owned());
+            lost.get_or_insert_with(|| why.clone());
             first
         };
         self.alarm.abort(why);

@@ -422,7 +422,10 @@ mod tests {
         };
         assert_eq!(dialled(None), "127.0.0.1:7100");
         assert_eq!(dialled(Some("gpu-1.rack:7200")), "gpu-1.rack:7200");
-        assert_eq!((dialled(Some("10.0.0.2")), dialled(Some("fd00::2"))), ("10.0.0.2:7100".into(), "[fd00::2]:7100".into()));
+        assert_eq!(
+            (dialled(Some("10.0.0.2")), dialled(Some("fd00::2"))),
+            ("10.0.0.2:7100".into(), "[fd00::2]:7100".into())
+        );
     }
 
     #[derive(Parser)]

@@ -85,7 +85,8 @@ where
                     let noted = Arc::clone(&lost);
                     let on_loss = Box::new(move |why: &str| noted.lock().unwrap().push(why.to_owned()));
                     let joined =
-                        join(Box::new(bytes), Library::load(&mock::nccl()), Box::new(device.clone()), on_loss, None).unwrap();
+                        join(Box::new(bytes), Library::load(&mock::nccl()), Box::new(device.clone()), on_loss, None)
+                            .unwrap();
                     match joined {
                         Joined::Nccl(group) => each(&Rank { group, device, lost }),
                         Joined::Bytes(_, why) => panic!("{why}"),

@@ -85,7 +85,8 @@ fn ready(device: &str, bytes: u64, beside: &[(Seat, &str)]) -> Replica {
 fn a_group_leaves_as_one_for_a_node_that_is_drained_and_for_who_needs_what_one_rank_has() {
     let late = 1000 * SECOND;
     let idle = |model: Model| Model { work: Work::default(), ..model };
-    let mut cluster = cluster(vec![node(&[("cpu", 6)]), node(&[("cpu", 6)])], vec![idle(group(10, 2)), idle(group(3, 1))]);
+    let mut cluster =
+        cluster(vec![node(&[("cpu", 6)]), node(&[("cpu", 6)])], vec![idle(group(10, 2)), idle(group(3, 1))]);
     let first = cluster.nodes.get_mut(&1).expect("it is there");
     first.replicas.insert(key(0), ready("cpu", 5, &[(2, "cpu")]));
     assert_eq!(arrange(&cluster, late).moves, [], "what a rank has is not free");

@@ -218,7 +218,8 @@ pub async fn host(
     let make = |before| Some(Specification { configured: configured(before), ..wanted.clone() });
     specifications.change(&wanted.key, make).await?;
     let (dtype, device, ranks) = (wanted.dtype.clone(), wanted.device.clone(), wanted.ranks);
-    let record = ModelRecord { dtype, device, ranks, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
+    let record =
+        ModelRecord { dtype, device, ranks, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
     models.announce(&record).await?;
     let what = format!("{} hosted {} of {}", principal.key, wanted.key, wanted.folder.display());
     Ok((if before.is_some() { Hosted::Before } else { Hosted::Anew }, what))

@@ -351,7 +351,10 @@ async fn ranks_that_no_worker_has_room_for_are_ordered_from_one_with_the_places_
     tell(&first, TINY, Loaded::NoRoom(true)).await;
     let job = cluster.submit("lab").await;
     let waited = shown(&cluster, TINY, |record| record.wait.is_some()).await.wait.unwrap();
-    assert!(waited.why.starts_with("it takes 2 ranks of 1 MB each") && waited.why.contains("and 1 devices"), "{waited:?}");
+    assert!(
+        waited.why.starts_with("it takes 2 ranks of 1 MB each") && waited.why.contains("and 1 devices"),
+        "{waited:?}"
+    );
 
     let (second, _) = cluster.hello(process("w2", "10.0.0.2:7100"), "the token", &[]).await.unwrap();
     let order = load(&mut first).await;
@@ -367,7 +370,8 @@ async fn ranks_that_no_worker_has_room_for_are_ordered_from_one_with_the_places_
     let hot = shown(&cluster, TINY, |record| record.state == ModelState::Ready).await;
     assert_eq!((hot.bytes, hot.ranks, hot.replicas), (60, 2, 1), "what it takes on one node stays known");
     let stages = |nodes: Vec<store::NodeRecord>| -> Vec<(String, String, u64)> {
-        let its = nodes.into_iter().flat_map(|node| node.replicas.into_iter().map(move |it| (node.name.to_string(), it)));
+        let its =
+            nodes.into_iter().flat_map(|node| node.replicas.into_iter().map(move |it| (node.name.to_string(), it)));
         its.map(|(node, it)| (node, it.stage, it.bytes)).collect()
     };
     let expected = [("w1", "ready"), ("w2", "rank")].map(|(node, stage)| (node.to_owned(), stage.to_owned(), 30));

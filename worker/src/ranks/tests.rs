@@ -100,7 +100,10 @@ fn other_files_and_another_token_are_refused_in_a_sentence() {
     let wish = |digest: &str| away::wish(&load, (1, "cpu"), 60, digest, false);
     let why = format!("{:#}", reach(None, TOKEN).ask(&load.rank_hosts[0], wish(&digest)).err().unwrap());
     let folder = copy.path().display();
-    assert_eq!(why, format!("the folder {folder} has another model's files there than here; copy the one to the other"));
+    assert_eq!(
+        why,
+        format!("the folder {folder} has another model's files there than here; copy the one to the other")
+    );
     assert!(reach(None, TOKEN).ask(&load.rank_hosts[0], wish(&models::digest(copy.path()).unwrap())).is_ok());
     // A machine that is not this one is not dialled in plain text.
     let why = format!("{:#}", refused(&reach(None, TOKEN), &self::load(copy.path().into(), "192.0.2.1:7100"), 60));

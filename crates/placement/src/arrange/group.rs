@@ -130,7 +130,8 @@ impl Plan<'_> {
             });
             spots.truncate(self.models[number].model.ranks);
             let leads = |(site, _): &(Site, usize)| self.may_lead(site.spots[0].0, number);
-            if let Some(first) = spots.iter().position(leads).filter(|_| spots.len() == self.models[number].model.ranks) {
+            if let Some(first) = spots.iter().position(leads).filter(|_| spots.len() == self.models[number].model.ranks)
+            {
                 spots[..=first].rotate_right(1);
                 let spots = spots.into_iter().flat_map(|(site, _)| site.spots).collect();
                 return self.weigh(urgency, number, spots, need);
@@ -172,7 +173,8 @@ impl Plan<'_> {
         let Some(&(node, room)) = site.spots.first() else { return };
         let device = |room: usize| self.rooms[room].device.to_owned();
         if site.ease == Ease::Now {
-            let beside = site.spots.iter().skip(1).filter_map(|(node, room)| Some((self.nodes[*node].seat, device((*room)?))));
+            let beside =
+                site.spots.iter().skip(1).filter_map(|(node, room)| Some((self.nodes[*node].seat, device((*room)?))));
             let load = Move::Load {
                 model: self.models[number].key.clone(),
                 seat: self.nodes[node].seat,

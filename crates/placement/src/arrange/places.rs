@@ -121,7 +121,8 @@ impl Plan<'_> {
         let had = self.rooms[room].free + self.rooms[room].leaving;
         let mut most = had;
         let here = &self.nodes[node];
-        let own = (0..here.residents.len()).map(|place| (node, place)).filter(|at| self.resident(*at).room == Some(room));
+        let own =
+            (0..here.residents.len()).map(|place| (node, place)).filter(|at| self.resident(*at).room == Some(room));
         // Of a group, all ranks leave with the one that is in the way.
         let parts = here.parts.iter().filter(|(_, there)| *there == room).map(|(at, _)| *at);
         for at in own.chain(parts) {
