@@ -1,5 +1,4 @@
 //! What every kind of group keeps.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::{Group, Lost};
 

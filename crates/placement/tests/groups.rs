@@ -1,4 +1,5 @@
 //! Where models go whose ranks several processes hold: on one node, or over several, and all ranks or none.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
