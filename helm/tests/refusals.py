@@ -34,6 +34,7 @@ BY_SCHEMA = [
     ({"userId": 0}, "userId"),
 ]
 BY_TEMPLATES = [
+    ({"tls": {"mode": "none"}, "workerPools": [{"name": "p", "holdsRanks": True}]}, "holdsRanks"),
     ({"models": []}, "models: name at least one model"),
     ({"models": [{"name": "gpt2", "volume": "other"}]}, "which modelVolumes does not have"),
     ({"models": [{"name": "gpt2", "volume": "models"}] * 2}, "named twice"),

@@ -36,6 +36,8 @@ pub struct Member {
     /// Bytes of its memory for weights that are kept, and what is kept.
     pub host: u64,
     pub kept: BTreeMap<ModelKey, Kept>,
+    /// Where it holds ranks of models that others serve; empty where it holds none.
+    pub rank_address: String,
 }
 
 /// The way to a process.
@@ -81,6 +83,8 @@ pub struct Replica {
     pub device: Option<String>,
     /// What it takes there, as far as is known.
     pub bytes: u64,
+    /// The workers and devices that hold its other ranks, in their order.
+    pub beside: Vec<(WorkerId, String)>,
     /// When it came to its state.
     pub since: Duration,
     /// When it last had a job.
@@ -171,6 +175,18 @@ impl Crew {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Seat, &mut Member)> {
         self.members.iter_mut().map(|(seat, member)| (*seat, member))
     }
+}
+
+impl Replica {
+    /// Returns whether others than the worker that serves it hold ranks of it.
+    pub fn spans(&self, worker: &WorkerId) -> bool {
+        spans(worker, &self.beside)
+    }
+}
+
+/// Returns whether other workers are among those that hold ranks beside a worker.
+pub fn spans(worker: &WorkerId, beside: &[(WorkerId, String)]) -> bool {
+    beside.iter().any(|(other, _)| other != worker)
 }
 
 impl Member {

@@ -110,6 +110,8 @@ pub struct Hello {
     pub models: Vec<ToldModel>,
     /// Bytes of its memory for weights that are kept.
     pub host: u64,
+    /// Where it holds ranks of models that others serve; empty where it holds none.
+    pub rank_address: String,
     pub outbox: Outbox,
 }
 
@@ -128,6 +130,8 @@ pub struct ToldModel {
     pub kept: u64,
     /// Whether it was loaded from such.
     pub warm: bool,
+    /// The workers and devices that hold its other ranks, where it says so.
+    pub beside: Vec<(WorkerId, String)>,
 }
 
 /// A job that a worker says it has.
@@ -279,6 +283,7 @@ impl Sessions {
             version: hello.version,
             devices: hello.devices.into_iter().map(|device| (device.name, device.model_bytes)).collect(),
             host: hello.warm_bytes,
+            rank_address: hello.rank_address,
             models: hello.models.into_iter().filter_map(wire::model_state).collect(),
             outbox: outbox.clone(),
         };

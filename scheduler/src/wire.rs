@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, Token};
+use ids::{JobId, ModelKey, Token, WorkerId};
 use proto::v1;
 use proto::v1::to_worker::Message;
 use store::{Fault, Generation, Grant, JobRecord, Specification, messages};
@@ -39,8 +39,14 @@ pub fn assign(record: &JobRecord, grants: Grants) -> Message {
     })
 }
 
-/// Writes the order to load a model on a device, and to keep its weights in memory or not.
-pub fn load_model(specification: &Specification, device: Option<String>, keep: bool) -> Message {
+/// Writes the order to load a model on a device, with its other ranks where they are to be, and to keep its weights in memory or
+/// not.
+pub fn load_model(
+    specification: &Specification,
+    device: Option<String>,
+    keep: bool,
+    rank_hosts: Vec<v1::RankHost>,
+) -> Message {
     Message::LoadModel(v1::LoadModel {
         model: Some(messages::model(&specification.key)),
         folder: specification.folder.display().to_string(),
@@ -49,6 +55,7 @@ pub fn load_model(specification: &Specification, device: Option<String>, keep: b
         ranks: (specification.ranks > 1).then_some(specification.ranks),
         keep,
         residency: specification.residency.clone(),
+        rank_hosts,
     })
 }
 
@@ -64,9 +71,11 @@ pub fn cool_model(key: &ModelKey) -> Message {
 
 /// Reads how a model is on a worker. `None` for a state that this version does not know.
 pub fn model_state(told: v1::ModelState) -> Option<ToldModel> {
-    let v1::ModelState { model, state, hopeless, bytes, device, outline, kept_bytes: kept, warm } = told;
+    let v1::ModelState { model, state, hopeless, bytes, device, outline, kept_bytes: kept, warm, rank_hosts } = told;
+    let beside = rank_hosts.into_iter().map(|host| (WorkerId::new(host.worker), host.device)).collect();
     let device = Some(device).filter(|device| !device.is_empty());
-    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device, outline, kept, warm })
+    let key = messages::read_model(model?);
+    Some(ToldModel { key, state: state?, hopeless, bytes, device, outline, kept, warm, beside })
 }
 
 /// Wraps a message.

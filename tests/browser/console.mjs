@@ -217,12 +217,14 @@ async function acts() {
   await page.goto(`${there.url}/admin/models`);
   await page.fill("[name=model]", "org/twin");
   await page.fill("[name=folder]", "/nowhere");
+  await page.fill("#host [name=ranks]", "2");
   await page.click("button:text('Host the model')");
   await sees(page, "[role=alert]", "has no config.json here");
   check((await page.inputValue("#host [name=model]")) === "org/twin", "what was typed is there");
   await page.fill("[name=folder]", there.folder);
   await page.click("button:text('Host the model')");
   await sees(page, "#models", "org/twin");
+  await sees(page, "#models", "2 ranks");
   await row(page, "org/twin").locator("summary:text('Change')").click();
   await row(page, "org/twin").locator("[name=least]").fill("2");
   await row(page, "org/twin").locator("[name=most]").fill("3");

@@ -1,10 +1,12 @@
-//! Models whose weights several processes hold: the client cannot tell, and what a process costs is no job.
+//! Models whose weights several processes hold, of one machine or as workers of several: the client cannot tell, and what a
+//! process costs is no job.
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Conversation, Data, Server, children, http, memory, model, smollm2};
+use tests::{Conversation, Data, Server, children, http, memory, model, program, smollm2};
 
 fn hosted(name: &str, folder: &Path, ranks: u32) -> [String; 2] {
     hosted_as(name, folder, "float32", ranks)
@@ -102,6 +104,103 @@ fn a_rank_that_is_killed_or_stops_costs_no_job_and_changes_no_value() {
         println!("{signal:?}: {:.1} s until both generations had ended", began.elapsed().as_secs_f64());
         assert_ne!(server.children(), worker, "the worker has ended with its rank");
         assert!(!Path::new(&format!("/proc/{}", ranks[0])).exists(), "and its rank with it");
+    }
+    client.finish();
+}
+
+/// More than half of what SmolLM2 takes, and less than all.
+const HALF: &str = "400M";
+
+/// A worker beside the server's own, as another machine would have it. It ends when this is dropped.
+struct Other {
+    name: &'static str,
+    child: Child,
+}
+
+impl Other {
+    /// Joins a server whose own worker was started with such arguments and variables.
+    fn join(name: &'static str, (scheduler, token): &(String, String)) -> Self {
+        let mut command = Command::new(program("vitrine-worker"));
+        command.args(["run", "--scheduler", scheduler, "--name", name, "--model-memory", HALF]);
+        command.args(["--ranks-listen", "127.0.0.1:0"]).env("VITRINE_WORKER_TOKEN", token).env("OMP_NUM_THREADS", "1");
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self { name, child }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns what a process of the server's needs to be one of its workers: the scheduler's address, and the token.
+fn way_in(worker: Pid) -> (String, String) {
+    let parts = |file: &str| {
+        let text = std::fs::read(format!("/proc/{}/{file}", worker.as_raw_nonzero())).unwrap();
+        text.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect::<Vec<_>>()
+    };
+    let scheduler = parts("cmdline").into_iter().skip_while(|part| part != "--scheduler").nth(1).unwrap();
+    let token = parts("environ").into_iter().find_map(|it| it.strip_prefix("VITRINE_WORKER_TOKEN=").map(str::to_owned));
+    (scheduler, token.unwrap())
+}
+
+/// Returns the nodes that have a model in some stage.
+fn nodes_with(server: &Server, model: &str, stage: &str) -> Vec<String> {
+    let shown = http::get(&server.url, &format!("/v1/models/{}", model.replace('/', "%2F"))).json();
+    assert_eq!(shown["ranks"], 2, "{shown}");
+    let nodes = shown["nodes"].as_array().unwrap().iter().filter(|node| node["stage"] == stage);
+    nodes.map(|node| node["node"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_model_that_no_worker_has_room_for_is_held_by_two_and_the_loss_of_one_costs_no_job_and_changes_no_value() {
+    let (data, name) = (Data::default(), "pieces/smollm2");
+    let models = [hosted(name, &smollm2(), 2), hosted("whole/tiny-gpt2", &model("tiny-gpt2"), 1)];
+    let arguments: Vec<&str> = models.iter().flatten().map(String::as_str).collect();
+    let mut up = data.up().key().one_thread().arguments(&arguments).arguments(&["--model-memory", HALF]);
+    up.command.env("VITRINE_RANKS_LISTEN", "127.0.0.1:0");
+    let server = up.start();
+    let way_in = way_in(server.children()[0]);
+    let mut others = ["second", "third"].map(|name| Other::join(name, &way_in));
+    let mut client = server.client("sharding.py").arguments(&["lead"]).start();
+    client.expect("here");
+    let job = generate(&mut client);
+    let expected = tokens(&mut client, &job);
+    for signal in [Signal::KILL, Signal::STOP] {
+        let jobs = [generate(&mut client), generate(&mut client)];
+        until_running(&server, &jobs[0]);
+        tests::until("a worker with a rank", || nodes_with(&server, name, "rank").len() == 1);
+        let (leader, holder) = (nodes_with(&server, name, "ready"), nodes_with(&server, name, "rank").remove(0));
+        assert!(leader.len() == 1 && leader[0] != holder, "{leader:?} and {holder}");
+        let process = match others.iter().find(|other| other.name == holder) {
+            Some(other) => Pid::from_child(&other.child),
+            None => server.children()[0],
+        };
+        let began = Instant::now();
+        kill_process(process, signal).unwrap();
+        for job in &jobs {
+            let state = || http::get(&server.url, &format!("/v1/jobs/{job}")).json()["state"].clone();
+            while state() != "completed" {
+                assert!(began.elapsed() < Duration::from_secs(240), "job {job} is {:?}", state());
+                // As whoever looks after a machine's worker does. With a rank, all ranks of its group leave.
+                for other in others.iter_mut().filter_map(|other| other.has_ended().then_some(other)) {
+                    *other = Other::join(other.name, &way_in);
+                }
+                std::thread::yield_now();
+            }
+            assert_eq!(tokens(&mut client, job), expected, "after {signal:?}");
+        }
+        println!("{signal:?}: {:.1} s until both generations had ended", began.elapsed().as_secs_f64());
+        if signal == Signal::STOP {
+            kill_process(process, Signal::KILL).unwrap();
+        }
     }
     client.finish();
 }

@@ -39,6 +39,12 @@ impl Devices {
         Ok(Self { cuda, nccl })
     }
 
+    /// Makes those of a machine without GPUs that can be used.
+    #[cfg(test)]
+    pub fn without_gpus(why: Missing) -> Self {
+        Self { cuda: Err(why), nccl: None }
+    }
+
     /// Returns how many bytes are free on each device that models may be put on: the GPUs, or the CPU where there are none
     /// and for models that are asked to be there. A GPU that does not say is taken to have room.
     pub fn free(&self) -> Vec<(String, u64)> {
@@ -163,8 +169,7 @@ mod tests {
 
     #[test]
     fn a_model_goes_where_it_is_asked_to_be_or_to_the_first_gpu() {
-        let none =
-            Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())), nccl: None };
+        let none = Devices::without_gpus(Missing::Driver("the NVIDIA driver cannot be opened (…)".into()));
         assert_eq!(none.choose(None), Ok(Device::CPU));
         assert_eq!(none.choose(Some("cpu")), Ok(Device::CPU));
         let error = none.choose(Some("cuda")).unwrap_err();

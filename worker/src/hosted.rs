@@ -119,10 +119,10 @@ impl Hosted {
         self.models.get(key).filter(|model| model.orders.is_some()).map(|model| &model.state)
     }
 
-    /// Returns how far each model is that is here to stay, and where it was asked to be.
-    pub fn states(&self) -> impl Iterator<Item = (&ModelKey, &State, Option<&str>)> {
-        let stay = self.models.iter().filter(|(_, model)| model.orders.is_some());
-        stay.map(|(key, model)| (key, &model.state, model.load.device.as_deref()))
+    /// Returns how far each model is that is here to stay, and as what it was asked for.
+    pub fn states(&self) -> impl Iterator<Item = (&Load, &State)> {
+        let stay = self.models.values().filter(|model| model.orders.is_some());
+        stay.map(|model| (&model.load, &model.state))
     }
 
     fn start(&mut self, load: Load) -> io::Result<State> {

@@ -17,7 +17,7 @@ mod wire;
 mod worker;
 
 pub use hosted::Host;
-pub use model::{Finding, Load, Loaded, Loader, NoShelf, NotLoaded, Order, Place, Report, Shelf, State};
+pub use model::{Finding, Load, Loaded, Loader, NoShelf, NotLoaded, Order, Place, RankHost, Report, Shelf, State};
 pub use scrub::Scrub;
 pub use session::{Dial, Dialled};
 pub use worker::{Config, Error, run, run_over};

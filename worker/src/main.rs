@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
 
 use crate::device::{Devices, Watched};
-use crate::ranks::{Followers, OnLoss};
+use crate::ranks::{Followers, Host, NoRoom, OnLoss, Reach};
 use crate::rooms::Rooms;
 use crate::settings::{Collectives, Flags, SHARED_TOKENS};
 
@@ -114,6 +114,20 @@ fn run(flags: &Flags) -> Result<()> {
     tracing::info!(?told, "bytes that models may take");
     let emptied = Arc::clone(&devices);
     let rooms = Rooms::new(told.clone(), move || emptied.release_memory());
+    let files = settings.tls.as_ref().map(tls::Certificates::files);
+    let server = settings.ranks_listen.and(files.clone());
+    let server = server.map(|files| tls::Server::mutual(files, ranks::PROTOCOL, &[tls::Role::Worker])).transpose()?;
+    let rank_address = match settings.ranks_listen {
+        Some(listen) => {
+            let (devices, rooms, server) = (Arc::clone(&devices), rooms.clone(), server.clone());
+            let at = Host { devices, rooms, server, token: token.clone() }.listen(listen)?;
+            let address = settings.ranks_address(at);
+            tracing::info!(%at, address, "ranks of other workers' models are held");
+            address
+        }
+        None => String::new(),
+    };
+    let reach = Reach { tls: files.clone(), token: token.clone() };
     if shelf.limit() > 0 {
         tracing::info!(bytes = shelf.limit(), "weights may be kept in memory");
     }
@@ -122,7 +136,8 @@ fn run(flags: &Flags) -> Result<()> {
         devices: told,
         shelf: Arc::new(Kept(shelf.clone())),
         memory: settings.memory(),
-        tls: settings.tls.as_ref().map(tls::Certificates::files),
+        tls: files,
+        rank_address,
         ..Config::new(settings.schedulers.clone(), token, name)
     };
     if let Some(instance) = &flags.instance {
@@ -141,7 +156,8 @@ fn run(flags: &Flags) -> Result<()> {
     let loader: Loader = Arc::new(move |asked, progress| {
         let model = asked.key.to_string();
         let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
-        let loaded = load(asked, &devices, &rooms, &shelf, (settings.collectives, &on_loss), &engine, progress)?;
+        let ways = (settings.collectives, &reach, &on_loss);
+        let loaded = load(asked, &devices, &rooms, &shelf, ways, &engine, progress)?;
         if settings.memory.0 == 0 {
             // What weights may take that are kept is not for jobs.
             let free = memory::free().saturating_sub(shelf.limit().saturating_sub(shelf.taken()));
@@ -162,6 +178,9 @@ fn run(flags: &Flags) -> Result<()> {
                 leave.cancel();
             }
         });
+        if let Some(server) = server {
+            tokio::spawn(async move { server.follow().await });
+        }
         tokio::spawn(health.pulse("session"));
         tokio::spawn(tell_ready(session, health.clone(), pools));
         health.started();
@@ -192,7 +211,7 @@ fn load(
     devices: &Devices,
     rooms: &Rooms,
     shelf: &models::Shelf,
-    (collectives, on_loss): (Collectives, &OnLoss),
+    (collectives, reach, on_loss): (Collectives, &Reach, &OnLoss),
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Loaded, NotLoaded> {
@@ -207,15 +226,16 @@ fn load(
         Some(streamed) => streamed.device,
         None => needs.as_ref().map_or(0, |needs| needs.on_device(with(needs), on_cpu)),
     };
-    // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
-    let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
+    // Ranks of one machine share its CPU's memory; elsewhere each has a part of the weights on a device of its own.
+    let here = load.rank_hosts.is_empty();
+    let bytes = if on_cpu && here { all } else { all.div_ceil(u64::from(load.ranks)) };
     let mut place = Place { device: Some(device.to_string()), bytes, ..Place::default() };
     let no_room = |why| NotLoaded { why, hopeless: false, no_room: Some(place.clone()) };
     let mut taken = vec![rooms.take(&device.to_string(), bytes).map_err(no_room)?];
     if let Some(host) = streamed.map(|streamed| streamed.host).filter(|host| *host > 0) {
         taken.push(rooms.take("cpu", host).map_err(no_room)?);
     }
-    for rank in 1..if device == models::Device::CPU { 1 } else { load.ranks as usize } {
+    for rank in 1..if on_cpu || !here { 1 } else { load.ranks as usize } {
         let beside = devices.beside(device, rank)?;
         taken.push(rooms.take(&beside.to_string(), bytes).map_err(no_room)?);
     }
@@ -225,8 +245,11 @@ fn load(
         progress(done as f32 / all.max(1) as f32);
     };
     let (mut model, followers) = if load.ranks > 1 {
-        let started = Followers::start(load, device, devices, collectives, Arc::clone(on_loss));
-        let (ranks, followers) = started.map_err(|error| NotLoaded::from(format!("{error:#}")))?;
+        let started = Followers::start(load, (device, bytes), devices, collectives, reach, Arc::clone(on_loss));
+        let (ranks, followers) = started.map_err(|error| match error.downcast::<NoRoom>() {
+            Ok(NoRoom(why)) => no_room(why),
+            Err(error) => NotLoaded::from(format!("{error:#}")),
+        })?;
         let model =
             models::load_apart(Rc::new(ranks), &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
         followers.serve();

@@ -30,18 +30,29 @@ pub struct Load {
     pub device: Option<String>,
     /// How many processes hold it, each a part of its weights; at least 1.
     pub ranks: u32,
+    /// The workers that hold its other ranks, in their order; none where this machine holds them all.
+    pub rank_hosts: Vec<RankHost>,
     /// Whether its layers are brought to the device when a pass comes to them.
     pub streamed: bool,
     /// Whether its weights are to be kept in memory as they are read, where they go to a GPU.
     pub keep: bool,
 }
 
+/// A worker that holds a rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankHost {
+    pub worker: String,
+    /// Where it listens.
+    pub address: String,
+    pub device: String,
+}
+
 impl Load {
     /// Returns whether another one leads to the very same model.
     #[must_use]
     pub fn loads_as(&self, other: &Self) -> bool {
-        (&self.key, &self.folder, &self.dtype, &self.device, self.ranks, self.streamed)
-            == (&other.key, &other.folder, &other.dtype, &other.device, other.ranks, other.streamed)
+        (&self.key, &self.folder, &self.dtype, &self.device, self.ranks, &self.rank_hosts, self.streamed)
+            == (&other.key, &other.folder, &other.dtype, &other.device, other.ranks, &other.rank_hosts, other.streamed)
     }
 }
 
@@ -465,8 +476,16 @@ mod tests {
     fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
-        let load =
-            Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, streamed: false, keep: false };
+        let load = Load {
+            key,
+            folder: PathBuf::new(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            rank_hosts: Vec::new(),
+            streamed: false,
+            keep: false,
+        };
         let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
@@ -502,6 +521,7 @@ mod tests {
             dtype: None,
             device: None,
             ranks: 1,
+            rank_hosts: Vec::new(),
             streamed: false,
             keep: false,
         };
@@ -550,6 +570,7 @@ mod tests {
             dtype: None,
             device: None,
             ranks: 1,
+            rank_hosts: Vec::new(),
             keep: false,
             streamed: false,
         };
@@ -642,6 +663,7 @@ mod tests {
             dtype: None,
             device: None,
             ranks: 1,
+            rank_hosts: Vec::new(),
             keep: false,
             streamed: false,
         };

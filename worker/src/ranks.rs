@@ -1,28 +1,34 @@
-//! Processes that hold pieces of a model beside the worker's own.
+//! Who holds pieces of a model beside the worker's own process: processes that it starts, or other workers.
 
-use std::fs::File;
+mod away;
+mod greeting;
+mod host;
+mod link;
+mod place;
+
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use collectives::nccl::{self, Joined, Library};
-use collectives::{Alarm, Group, Memory};
+use collectives::{Alarm, Group, Memory, Network};
 use kernels::{Gpu, Ranks};
 use models::Device;
-use models::cuda::Search;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use worker::Load;
 
 use crate::device::Devices;
 use crate::settings::Collectives;
+
+pub use away::{NoRoom, Reach};
+pub use host::Host;
+pub use link::PROTOCOL;
+pub use place::Place;
 
 /// Told once, by whatever thread, why the ranks of a model that is served are lost.
 pub type OnLoss = Arc<dyn Fn(&str) + Send + Sync>;
@@ -31,8 +37,8 @@ pub type OnLoss = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Followers {
     watch: Arc<Watch>,
     ranks: Vec<Follower>,
-    /// The memory that all share, as each of them opens it when it has started.
-    memory: OwnedFd,
+    /// The memory that all share, as each process opens it when it has started.
+    _memory: Option<OwnedFd>,
     /// What carries GPUs' memory between them, if something is to.
     nccl: Option<PathBuf>,
 }
@@ -47,6 +53,8 @@ struct Follower {
 struct Watch {
     alarm: Alarm,
     on_loss: OnLoss,
+    /// What is said of the ranks besides, where the reason alone names none.
+    who: String,
     /// Whether users' jobs depend on them.
     serving: AtomicBool,
     /// Whether they are to end.
@@ -56,66 +64,59 @@ struct Watch {
 }
 
 impl Followers {
-    /// Starts the other ranks of a model, the first of which is this process with its device. Tensors go between them as
-    /// `collectives` says.
+    /// Has others hold the ranks of a model of which the first is this process with its device: processes that it starts, or
+    /// the workers that `load` names, each of so many bytes. Tensors go between them as `collectives` says.
     ///
     /// # Errors
-    /// A sentence for the operator where a process cannot be started, its device is not there, or NCCL is asked for and cannot
-    /// be used.
+    /// A sentence for the operator where a process cannot be started, a worker does not hold its rank ([`NoRoom`] where that is
+    /// why), a device is not there, or NCCL is asked for and cannot be used.
     pub fn start(
         load: &Load,
-        device: Device,
+        (device, bytes): (Device, u64),
         devices: &Devices,
         collectives: Collectives,
+        reach: &Reach,
         on_loss: OnLoss,
     ) -> Result<(Ranks, Self)> {
-        let count = usize::try_from(load.ranks)?;
-        let memory = Memory::create(count).with_context(|| format!("there is no memory for {count} ranks to share"))?;
-        let watch = Arc::new(Watch {
-            alarm: memory.alarm(),
-            on_loss,
-            serving: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            lost: Mutex::default(),
-        });
-        let by_memory = match (collectives, devices.nccl()) {
+        let by_bytes = match (collectives, devices.nccl()) {
             _ if !device.is_cuda() => Some("they are on the CPU"),
             (Collectives::Memory, _) => Some("collectives is memory"),
             (Collectives::Nccl, None) => bail!("collectives is nccl, and there is no libnccl.so.2 beside torch"),
             (Collectives::Auto, None) => Some("there is no libnccl.so.2 beside torch"),
             (_, Some(_)) => None,
         };
-        let nccl = devices.nccl().filter(|_| by_memory.is_none()).map(Path::to_owned);
-        let (ranks, memory_file) = (Vec::with_capacity(count), memory.file()?);
-        let mut followers = Self { watch: Arc::clone(&watch), ranks, memory: memory_file, nccl };
-        for rank in 1..count {
-            let device = devices.beside(device, rank).map_err(anyhow::Error::msg)?;
-            followers.add(load, rank, device, devices)?;
-        }
-        let group: Box<dyn Group> = match (by_memory, &followers.nccl) {
+        let nccl = devices.nccl().filter(|_| by_bytes.is_none()).map(Path::to_owned);
+        let (group, followers) = if load.rank_hosts.is_empty() {
+            Self::beside(load, device, devices, nccl, on_loss)?
+        } else {
+            Self::away(load, bytes, nccl, reach, on_loss)?
+        };
+        let way = if load.rank_hosts.is_empty() { "shared memory" } else { "the network" };
+        let watch = Arc::clone(&followers.watch);
+        let group: Box<dyn Group> = match (by_bytes, &followers.nccl) {
             (None, Some(library)) => {
                 let told = Arc::clone(&watch);
                 let on_loss = Box::new(move |why: &str| {
                     told.lose(why);
                 });
-                match carried(memory, library, device, on_loss)? {
+                match carried(group, Library::load(library), device, on_loss)? {
                     Joined::Nccl(group) => {
                         let version = group.version();
                         tracing::info!(model = %load.key, version, "ranks send each other tensors by NCCL");
                         Box::new(group)
                     }
-                    Joined::Memory(_, why) if collectives == Collectives::Nccl => {
+                    Joined::Bytes(_, why) if collectives == Collectives::Nccl => {
                         bail!("collectives is nccl, which cannot be used: {why}")
                     }
-                    Joined::Memory(memory, why) => {
-                        tracing::warn!(model = %load.key, why, "ranks send each other tensors by shared memory");
-                        Box::new(memory)
+                    Joined::Bytes(group, why) => {
+                        tracing::warn!(model = %load.key, why, "ranks send each other tensors by {way}");
+                        group
                     }
                 }
             }
             (why, _) => {
-                tracing::info!(model = %load.key, why, "ranks send each other tensors by shared memory");
-                Box::new(memory)
+                tracing::info!(model = %load.key, why, "ranks send each other tensors by {way}");
+                group
             }
         };
         let lost = move |why: &str| {
@@ -127,6 +128,54 @@ impl Followers {
             }
         };
         Ok((Ranks::new(group, Box::new(lost)), followers))
+    }
+
+    /// Starts processes on this machine.
+    fn beside(
+        load: &Load,
+        device: Device,
+        devices: &Devices,
+        nccl: Option<PathBuf>,
+        on_loss: OnLoss,
+    ) -> Result<(Box<dyn Group>, Self)> {
+        let count = usize::try_from(load.ranks)?;
+        let memory = Memory::create(count).with_context(|| format!("there is no memory for {count} ranks to share"))?;
+        let watch = Watch::new(memory.alarm(), on_loss, String::new());
+        let file = memory.file()?;
+        // Files of this process are found there by its children, who are of the same user.
+        let path = format!("/proc/{}/fd/{}", getpid(), file.as_raw_fd());
+        let mut followers = Self { watch, ranks: Vec::with_capacity(count), _memory: Some(file), nccl };
+        for rank in 1..count {
+            let device = devices.beside(device, rank).map_err(anyhow::Error::msg)?;
+            followers.add(load, rank, device, devices, &path)?;
+        }
+        Ok((Box::new(memory), followers))
+    }
+
+    /// Asks other workers.
+    fn away(
+        load: &Load,
+        bytes: u64,
+        nccl: Option<PathBuf>,
+        reach: &Reach,
+        on_loss: OnLoss,
+    ) -> Result<(Box<dyn Group>, Self)> {
+        let links = reach.dial(load, bytes, nccl.is_some())?;
+        // The group knows who is to be told, who knows what ends the group: neither may keep the other.
+        let watched = Arc::new(OnceLock::<Weak<Watch>>::new());
+        let told = Arc::clone(&watched);
+        let on_end = Box::new(move |why: &str| {
+            if let Some(watch) = told.get().and_then(Weak::upgrade) {
+                watch.lose(why);
+            }
+        });
+        let network = Network::lead(links, on_end)?;
+        let held = load.rank_hosts.iter().zip(1..).map(|(host, rank)| format!("rank {rank} on worker {}", host.worker));
+        let who = format!("; {} has {}", load.key, held.collect::<Vec<_>>().join(", "));
+        let watch = Watch::new(network.alarm(), on_loss, who);
+        // What was lost before is found when the first order is given.
+        let _ = watched.set(Arc::downgrade(&watch));
+        Ok((Box::new(network), Self { watch, ranks: Vec::new(), _memory: None, nccl }))
     }
 
     /// Returns whether the group is lost: what was computed since may be nothing.
@@ -143,14 +192,12 @@ impl Followers {
         }
     }
 
-    fn add(&mut self, load: &Load, rank: usize, device: Device, devices: &Devices) -> Result<()> {
-        // Files of this process are found there by its children, who are of the same user.
-        let memory = format!("/proc/{}/fd/{}", getpid(), self.memory.as_raw_fd());
+    fn add(&mut self, load: &Load, rank: usize, device: Device, devices: &Devices, memory: &str) -> Result<()> {
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("vitrine-worker")
             .arg("rank")
-            .args(["--memory", &memory, "--rank", &rank.to_string(), "--leader", &getpid().to_string()])
+            .args(["--memory", memory, "--rank", &rank.to_string(), "--leader", &getpid().to_string()])
             .args(["--of", &load.ranks.to_string(), "--device", &device.to_string(), "--folder"])
             .arg(&load.folder)
             .env_remove("VITRINE_WORKER_TOKEN")
@@ -185,6 +232,11 @@ impl Drop for Followers {
 }
 
 impl Watch {
+    fn new(alarm: Alarm, on_loss: OnLoss, who: String) -> Arc<Self> {
+        let no = || AtomicBool::new(false);
+        Arc::new(Self { alarm, on_loss, who, serving: no(), closing: no(), lost: Mutex::default() })
+    }
+
     /// Waits for a rank's end, which nobody expects while the model is there.
     fn wait(&self, mut child: Child, name: &str) {
         let ended = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -198,10 +250,11 @@ impl Watch {
         if self.closing.load(Ordering::SeqCst) {
             return false;
         }
+        let why = &format!("{why}{}", self.who);
         let first = {
             let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
             let first = lost.is_none();
-            lost.get_or_insert_with(|| why.to_owned());
+            lost.get_or_insert_with(|| why.clone());
             first
         };
         self.alarm.abort(why);
@@ -213,67 +266,19 @@ impl Watch {
     }
 }
 
-/// The place of a process that holds pieces.
-#[derive(Args)]
-pub struct Place {
-    /// Memory that the ranks share.
-    #[arg(long)]
-    memory: PathBuf,
-    #[arg(long)]
-    rank: usize,
-    #[arg(long)]
-    of: usize,
-    /// The process that started it.
-    #[arg(long)]
-    leader: String,
-    #[arg(long)]
-    folder: PathBuf,
-    #[arg(long)]
-    device: String,
-    #[arg(long)]
-    torch_lib: Option<PathBuf>,
-    /// What is to carry GPUs' memory between the ranks.
-    #[arg(long)]
-    nccl: Option<PathBuf>,
-}
-
-impl Place {
-    /// Holds pieces until the leader ends the group, or itself.
-    ///
-    /// # Errors
-    /// When the place cannot be taken, or the group is lost.
-    pub fn hold(&self) -> Result<()> {
-        set_parent_process_death_signal(Some(Signal::KILL)).context("cannot ask to end with the leading process")?;
-        if getppid().map(|parent| parent.to_string()).as_deref() != Some(self.leader.as_str()) {
-            bail!("the process that started this rank is gone");
-        }
-        let device = if self.device == "cpu" {
-            Device::CPU
-        } else {
-            let search = Search { folder: self.torch_lib.clone(), ..Search::default() };
-            Devices::find(&search)?.choose(Some(&self.device)).map_err(anyhow::Error::msg)?
-        };
-        models::share_cores(self.of);
-        let memory = File::options().read(true).write(true).open(&self.memory);
-        let memory = memory.with_context(|| format!("cannot open {}", self.memory.display()))?;
-        let memory = Memory::join(memory, self.rank)?;
-        let group: Box<dyn Group> = match &self.nccl {
-            None => Box::new(memory),
-            // Whoever leads is told why it is lost by the memory that they share.
-            Some(library) => match carried(memory, library, device, Box::new(|_| {}))? {
-                Joined::Nccl(group) => Box::new(group),
-                Joined::Memory(memory, _) => Box::new(memory),
-            },
-        };
-        Ok(models::follow(&self.folder, device, &*group)?)
-    }
-}
-
 /// Has NCCL carry memory of this rank's GPU, if all ranks can.
-fn carried(memory: Memory, library: &Path, device: Device, on_loss: nccl::OnLoss) -> Result<Joined> {
+fn carried(
+    group: Box<dyn Group>,
+    library: Result<Library, String>,
+    device: Device,
+    on_loss: nccl::OnLoss,
+) -> Result<Joined> {
     let stream = Gpu::new(device.index).map_err(anyhow::Error::msg)?;
-    Ok(nccl::join(memory, Library::load(library), Box::new(stream), on_loss, Some(STARTING))?)
+    Ok(nccl::join(group, library, Box::new(stream), on_loss, Some(STARTING))?)
 }
 
 /// How long ranks may take to start: all models of a machine may start at once. One that ends meanwhile is noticed.
 const STARTING: Duration = Duration::from_secs(320);
+
+#[cfg(test)]
+mod tests;

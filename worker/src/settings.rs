@@ -35,6 +35,12 @@ pub struct Settings {
     /// How ranks of one model send each other tensors: by `nccl`, which needs GPUs that it can connect; by `memory` that they
     /// share; or `auto`, which is NCCL where ranks are on GPUs and all of them can. Default `auto`.
     pub collectives: Collectives,
+    /// The address at which this worker holds ranks of models that other workers serve, for models that no one machine has
+    /// room for: workers dial it, with certificates of workers. Without `[tls]`, only one of this machine, as
+    /// `127.0.0.1:7100`. Default: it holds none.
+    pub ranks_listen: Option<SocketAddr>,
+    /// What others dial to get there, such as `10.0.0.2:7100`, or the IP address alone. Default: `ranks_listen`.
+    pub ranks_address: Option<String>,
     /// Bytes that all jobs hold together, in Python objects and in tensors on whichever device. A job that needs more while
     /// others hold it is let go and comes again; one that needs more than this in all fails. Default 0, which is three
     /// quarters of what the machine, or its container, has free when a model has been loaded.
@@ -83,6 +89,8 @@ impl Default for Settings {
             slots: 32,
             torch_lib: None,
             collectives: Collectives::Auto,
+            ranks_listen: None,
+            ranks_address: None,
             memory: Size(0),
             model_memory: Size(0),
             warm_memory: None,
@@ -117,6 +125,19 @@ impl Settings {
                 _ => bail!("schedulers has {address:?}, which is no address such as https://10.0.0.1:7000"),
             }
         }
+        if let Some(listen) = self.ranks_listen {
+            if self.tls.is_none() && !listen.ip().is_loopback() {
+                bail!(
+                    "ranks_listen is {listen}, which other machines reach, and there is no [tls]: whoever dials could read \
+                     weights and what jobs compute. Give the worker its certificate"
+                );
+            }
+            if listen.ip().is_unspecified() && self.ranks_address.is_none() {
+                bail!("ranks_listen is {listen}, which nobody can dial: say by ranks_address what others are to dial");
+            }
+        } else if self.ranks_address.is_some() {
+            bail!("ranks_address is what others dial to get to ranks_listen, which is not set");
+        }
         if self.pass_tokens == 0 || self.slots == 0 {
             bail!("pass_tokens and slots must be at least 1");
         }
@@ -135,6 +156,17 @@ impl Settings {
             }
             (None, Some(token)) => Ok(token),
             (None, None) => bail!("a token is needed: token_file, or the variable VITRINE_WORKER_TOKEN"),
+        }
+    }
+
+    /// Returns what other workers dial to get to where ranks are held.
+    pub fn ranks_address(&self, listens: SocketAddr) -> String {
+        match &self.ranks_address {
+            None => listens.to_string(),
+            Some(address) => match address.parse() {
+                Ok(ip) => SocketAddr::new(ip, listens.port()).to_string(),
+                Err(_) => address.clone(),
+            },
         }
     }
 
@@ -231,6 +263,12 @@ pub struct Flags {
     /// How ranks of one model send each other tensors [default: auto] [env: VITRINE_COLLECTIVES].
     #[arg(long, value_name = "auto|memory|nccl")]
     collectives: Option<String>,
+    /// Address at which to hold ranks of models that other workers serve [default: holds none] [env: VITRINE_RANKS_LISTEN].
+    #[arg(long, value_name = "ADDRESS")]
+    ranks_listen: Option<String>,
+    /// What other workers dial to get there [default: the same] [env: VITRINE_RANKS_ADDRESS].
+    #[arg(long, value_name = "ADDRESS")]
+    ranks_address: Option<String>,
     #[arg(long, env = "VIRTUAL_ENV", hide = true)]
     pub virtual_env: Option<PathBuf>,
     #[arg(long, env = "CONDA_PREFIX", hide = true)]
@@ -257,6 +295,8 @@ impl Flags {
         add("warm_memory", self.warm_memory.clone());
         add("torch_lib", self.torch_lib.clone());
         add("collectives", self.collectives.clone());
+        add("ranks_listen", self.ranks_listen.clone());
+        add("ranks_address", self.ranks_address.clone());
         let settings: Settings = self.given.load(named)?;
         settings.check()?;
         Ok(settings)
@@ -374,6 +414,20 @@ mod tests {
         assert!(why.starts_with("warm_memory is 1G, and this machine has no GPU"), "{why}");
     }
 
+    #[test]
+    fn others_dial_what_they_are_told_or_what_is_listened_at() {
+        let dialled = |address: Option<&str>| {
+            let settings = Settings { ranks_address: address.map(str::to_owned), ..Settings::default() };
+            settings.ranks_address(([127, 0, 0, 1], 7100).into())
+        };
+        assert_eq!(dialled(None), "127.0.0.1:7100");
+        assert_eq!(dialled(Some("gpu-1.rack:7200")), "gpu-1.rack:7200");
+        assert_eq!(
+            (dialled(Some("10.0.0.2")), dialled(Some("fd00::2"))),
+            ("10.0.0.2:7100".into(), "[fd00::2]:7100".into())
+        );
+    }
+
     #[derive(Parser)]
     struct Program {
         #[command(flatten)]
@@ -417,6 +471,8 @@ mod tests {
             (&format!("{dials}kept_bytes = 'much'"), "kept_bytes"),
             (&format!("{dials}slotz = 3"), "slotz"),
             (&format!("{dials}slots = 0"), "at least 1"),
+            (&format!("{dials}ranks_listen = '10.0.0.2:7100'"), "other machines reach, and there is no [tls]"),
+            (&format!("{dials}ranks_address = 'a:7100'"), "ranks_listen, which is not set"),
             (&format!("{dials}[tls]\nkey = 'k'"), "without TLS"),
         ] {
             let refused = load(file, &[]).err().unwrap_or_else(|| panic!("{file} is taken"));

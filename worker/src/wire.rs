@@ -6,7 +6,7 @@ use proto::v1;
 use proto::v1::from_worker::Message;
 use store::{Blob, messages};
 
-use crate::model::{Finding, Load, State};
+use crate::model::{Finding, Load, RankHost, State};
 
 /// Bytes of a failure's text. A traceback longer than this tells nobody more.
 const FAILURE_BYTES: usize = 64 << 10;
@@ -36,7 +36,17 @@ pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>, kept: u64
     let outline = place.map(|place| place.outline.clone()).unwrap_or_default();
     let warm = place.is_some_and(|place| place.warm);
     let model = Some(messages::model(key));
-    v1::ModelState { model, state: Some(state), hopeless, bytes, device, outline, kept_bytes: kept, warm }
+    let rank_hosts = Vec::new();
+    v1::ModelState { model, state: Some(state), hopeless, bytes, device, outline, kept_bytes: kept, warm, rank_hosts }
+}
+
+/// Names the workers that hold a model's other ranks.
+pub fn rank_hosts(hosts: &[RankHost]) -> Vec<v1::RankHost> {
+    let host = |RankHost { worker, device, .. }: &RankHost| {
+        let (worker, device) = (worker.clone(), device.clone());
+        v1::RankHost { worker, device, ..v1::RankHost::default() }
+    };
+    hosts.iter().map(host).collect()
 }
 
 /// Tells how far a model is.
@@ -107,9 +117,11 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    let v1::LoadModel { model, folder, dtype, device, ranks, keep, residency } = load;
+    let v1::LoadModel { model, folder, dtype, device, ranks, keep, residency, rank_hosts } = load;
     let (ranks, streamed) = (ranks.unwrap_or(1).max(1), residency.as_deref() == Some("stream"));
-    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks, streamed, keep })
+    let host = |v1::RankHost { worker, address, device }| RankHost { worker, address, device };
+    let (key, rank_hosts) = (messages::read_model(model?), rank_hosts.into_iter().map(host).collect());
+    Some(Load { key, folder: folder.into(), dtype, device, ranks, rank_hosts, streamed, keep })
 }
 
 fn usage(usage: &Usage) -> String {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
 use crate::metrics;
-use crate::model::{self, Finding, Loader, NoShelf, Order, PRINTED_BYTES, Report, Shelf, State, job_of};
+use crate::model::{self, Finding, Load, Loader, NoShelf, Order, PRINTED_BYTES, Report, Shelf, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
 use crate::session::{self, Dial, Grpc, NotOpened, Session};
@@ -56,6 +56,8 @@ pub struct Config {
     pub devices: Vec<(String, u64)>,
     /// The weights that it keeps of models that leave its GPUs. Default: none.
     pub shelf: Arc<dyn Shelf>,
+    /// Where it holds ranks of other workers' models, as they dial it; empty where it holds none.
+    pub rank_address: String,
     /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
@@ -79,6 +81,7 @@ impl Config {
             memory: Pool::default(),
             devices: Vec::new(),
             shelf: Arc::new(NoShelf),
+            rank_address: String::new(),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
@@ -303,6 +306,7 @@ impl Worker {
             devices: self.config.devices.iter().map(device).collect(),
             models: self.models(),
             warm_bytes: self.config.shelf.limit(),
+            rank_address: self.config.rank_address.clone(),
         };
         let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
         self.connection =
@@ -312,7 +316,11 @@ impl Worker {
     /// Returns how each model is that it has, or whose weights it keeps.
     fn models(&self) -> Vec<v1::ModelState> {
         let kept: BTreeMap<ModelKey, u64> = self.config.shelf.kept().into_iter().collect();
-        let has = |(key, state, asked)| wire::model_state(key, state, asked, kept.get(key).copied().unwrap_or(0));
+        let has = |(load, state): (&Load, &State)| {
+            let kept = kept.get(&load.key).copied().unwrap_or(0);
+            let told = wire::model_state(&load.key, state, load.device.as_deref(), kept);
+            v1::ModelState { rank_hosts: wire::rank_hosts(&load.rank_hosts), ..told }
+        };
         let warm = kept.iter().filter(|(key, _)| self.hosted.state(key).is_none());
         let warm = warm.map(|(key, bytes)| wire::model_state(key, &State::Unloaded, None, *bytes));
         self.hosted.states().map(has).chain(warm).collect()

@@ -216,6 +216,7 @@ fn tell(model: &Value, json: bool) -> Result<()> {
         ("warm load time", seconds("warm_load_time_s")),
         ("dtype", table::text(&model["dtype"])),
         ("device", table::text(&model["device"])),
+        ("ranks", table::text(&model["ranks"])),
         ("residency", table::text(&model["residency"])),
         ("folder", table::text(&model["folder"])),
     ])?;

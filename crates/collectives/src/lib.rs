@@ -3,17 +3,22 @@
 //! Rank 0 leads: everything goes from it to all others, or from one of them to it. Bytes arrive in the order in which they
 //! were sent, and sums are added in the order of ranks, so that neither a clock nor an arrival decides anything.
 //!
-//! Bytes go by memory that the ranks share ([`Memory`]). What lies on GPUs may go from one to the other by NCCL ([`nccl`]),
-//! which the bytes say when to do.
+//! Bytes go by memory that the ranks share ([`Memory`]), or by connections between machines ([`Network`]). What lies on GPUs
+//! may go from one to the other by NCCL ([`nccl`]), which the bytes say when to do.
 
 mod bell;
 mod memory;
 pub mod nccl;
+pub mod network;
 mod ring;
+#[cfg(test)]
+mod testing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use memory::{Alarm, Memory};
+pub use memory::Memory;
+pub use network::Network;
 
 /// How long to wait for others without any progress; `None` is for as long as it takes. Time in which this process itself
 /// was stopped does not count.
@@ -62,6 +67,34 @@ pub trait Devices {
     unsafe fn receive(&self, from: usize, into: Stretch, patience: Patience) -> Result<(), Lost>;
 }
 
+/// Ends a group from another thread.
+#[derive(Clone)]
+pub struct Alarm(Arc<dyn Ending>);
+
+/// What all handles of a rank's place share, as far as its end is concerned.
+pub(crate) trait Ending: Send + Sync {
+    fn end(&self, why: &str);
+
+    fn ended(&self) -> Option<Lost>;
+}
+
+impl Alarm {
+    pub(crate) fn of(shared: Arc<dyn Ending>) -> Self {
+        Self(shared)
+    }
+
+    /// Ends the group for everybody.
+    pub fn abort(&self, why: &str) {
+        self.0.end(why);
+    }
+
+    /// Returns whether, and why, the group has ended.
+    #[must_use]
+    pub fn ended(&self) -> Option<Lost> {
+        self.0.ended()
+    }
+}
+
 /// A rank's place in a group.
 pub trait Group {
     fn rank(&self) -> usize;
@@ -83,6 +116,9 @@ pub trait Group {
 
     /// Ends the group for everybody: whoever waits, waits no longer.
     fn abort(&self, why: &str);
+
+    /// Returns what ends the group from another thread.
+    fn alarm(&self) -> Alarm;
 
     /// Returns what carries devices' memory between the ranks; without it, that goes as bytes do.
     fn devices(&self) -> Option<&dyn Devices> {

@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use crate::bell::Bell;
 use crate::ring::{Count, Ring};
-use crate::{Group, Lost, Patience};
+use crate::{Alarm, Ending, Group, Lost, Patience};
 
 /// A rank of a group whose ranks share memory: processes of one machine, or threads of one process.
 pub struct Memory {
@@ -21,10 +21,6 @@ pub struct Memory {
     /// How long it looks again and again before it sleeps.
     spin: Duration,
 }
-
-/// Ends a group from another thread.
-#[derive(Clone)]
-pub struct Alarm(Arc<Shared>);
 
 struct Shared {
     file: File,
@@ -135,7 +131,7 @@ impl Memory {
     /// Returns what ends the group from another thread.
     #[must_use]
     pub fn alarm(&self) -> Alarm {
-        Alarm(Arc::clone(&self.shared))
+        Alarm::of(Arc::clone(&self.shared) as Arc<dyn Ending>)
     }
 
     /// Waits until there is something, telling `None` from nothing yet, for a rank that is to have done it.
@@ -233,18 +229,21 @@ impl Group for Memory {
     fn abort(&self, why: &str) {
         self.shared.end(why);
     }
+
+    fn alarm(&self) -> Alarm {
+        Self::alarm(self)
+    }
 }
 
-impl Alarm {
-    /// Ends the group for everybody.
-    pub fn abort(&self, why: &str) {
-        self.0.end(why);
+impl Ending for Shared {
+    fn end(&self, why: &str) {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
+        self.head().ended.store(1, Ordering::Release);
+        (0..self.ranks).for_each(|rank| self.seat(rank).bell.ring());
     }
 
-    /// Returns whether, and why, the group has ended.
-    #[must_use]
-    pub fn ended(&self) -> Option<Lost> {
-        self.0.check().err()
+    fn ended(&self) -> Option<Lost> {
+        self.check().err()
     }
 }
 
@@ -277,12 +276,6 @@ impl Shared {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Err(Lost::Ended(why.unwrap_or_else(|| "another rank ended the group".into())))
     }
-
-    fn end(&self, why: &str) {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
-        self.head().ended.store(1, Ordering::Release);
-        (0..self.ranks).for_each(|rank| self.seat(rank).bell.ring());
-    }
 }
 
 fn map(file: &File, ranks: usize) -> io::Result<MmapRaw> {
@@ -301,64 +294,19 @@ fn bytes(ranks: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Runs what each rank does, in threads.
-    fn together<T: Send>(ranks: usize, each: impl Fn(&Memory) -> T + Sync) -> Vec<T> {
-        let group = Memory::threads(ranks).unwrap();
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = group.iter().map(|rank| scope.spawn(|| each(rank))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        })
-    }
-
-    /// Bytes that tell where they belong.
-    fn pattern(rank: usize, length: usize) -> Vec<u8> {
-        (0..length).map(|at| (at * 31 + rank * 7 + at / 251) as u8).collect()
-    }
+    use crate::testing;
 
     #[test]
-    fn what_one_sends_all_receive_and_what_all_send_one_receives_in_order() {
+    fn a_group_that_shares_memory_keeps_the_contract_of_groups() {
         for ranks in [1, 2, 3, 4] {
             // From nothing to several rings.
             let lengths = [0, 1, 63, 16 << 10, PIECE as usize + 1, 3 * CAPACITY as usize + 17, 5];
-            let all = together(ranks, |group| {
-                lengths.map(|length| {
-                    let mut given = if group.rank() == 0 { pattern(9, length) } else { vec![0; length] };
-                    group.broadcast(&mut given, None).unwrap();
-                    let mut all = vec![0; length * ranks];
-                    group.gather(&pattern(group.rank(), length), &mut all, None).unwrap();
-                    group.barrier(None).unwrap();
-                    (given, all)
-                })
-            });
-            for (rank, found) in all.into_iter().enumerate() {
-                for ((given, all), length) in found.into_iter().zip(lengths) {
-                    assert_eq!(given, pattern(9, length));
-                    if rank == 0 {
-                        assert_eq!(all, (0..ranks).flat_map(|rank| pattern(rank, length)).collect::<Vec<_>>());
-                    }
-                }
-            }
+            testing::all_receive_what_is_sent_in_order(Memory::threads(ranks).unwrap(), &lengths);
         }
-    }
-
-    #[test]
-    fn sums_are_added_in_the_order_of_ranks_whoever_comes_first() {
-        // In another order, these come to another number.
-        let own = [1e8_f32, 1.0, -1e8];
-        let expected = (own[0] + own[1]) + own[2];
-        assert_ne!(expected.to_bits(), ((own[0] + own[2]) + own[1]).to_bits());
         for late in 0..3 {
-            let found = together(3, |group| {
-                let mut numbers = [own[group.rank()]; 1000];
-                if group.rank() == late {
-                    (0..1000).for_each(|_| std::thread::yield_now());
-                }
-                group.all_reduce(&mut numbers, None).unwrap();
-                numbers
-            });
-            assert!(found.iter().flatten().all(|number| number.to_bits() == expected.to_bits()));
+            testing::sums_are_added_in_the_order_of_ranks(Memory::threads(3).unwrap(), late);
         }
+        testing::whoever_waits_hears_why_the_group_has_ended(&Memory::threads(3).unwrap());
     }
 
     #[test]
@@ -371,24 +319,6 @@ mod tests {
         // What nobody takes in fills the ring.
         let lost = group[0].send(&vec![0; CAPACITY as usize + 1], Some(2 * SLICE)).unwrap_err();
         assert_eq!(lost, Lost::Silent { rank: 1, seconds: 0 });
-    }
-
-    #[test]
-    fn whoever_waits_hears_that_the_group_has_ended_and_why() {
-        let group = Memory::threads(3).unwrap();
-        let alarm = group[0].alarm();
-        std::thread::scope(|scope| {
-            let waiting: Vec<_> = group
-                .iter()
-                .map(|rank| scope.spawn(move || rank.receive(usize::from(rank.rank() == 0), &mut [0], None)))
-                .collect();
-            alarm.abort("rank 2 is gone");
-            for waiting in waiting {
-                assert_eq!(waiting.join().unwrap(), Err(Lost::Ended("rank 2 is gone".into())));
-            }
-        });
-        alarm.abort("another reason");
-        assert_eq!(group[1].send(&[1], None), Err(Lost::Ended("rank 2 is gone".into())));
     }
 
     #[test]

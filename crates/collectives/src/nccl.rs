@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use library::Library;
 
-use crate::{Alarm, Devices, Group, Lost, Memory, Patience, Stretch};
+use crate::{Alarm, Devices, Group, Lost, Patience, Stretch};
 use library::Communicator;
 use watch::Watch;
 
@@ -43,9 +43,9 @@ pub trait Mark: Send {
 /// Told once, by whatever thread finds it out, why a group is lost. Only when this returns are devices let go on.
 pub type OnLoss = Box<dyn Fn(&str) + Send + Sync>;
 
-/// A rank of a group whose bytes go by shared memory, and devices' memory by NCCL.
+/// A rank of a group whose bytes go as they did, and devices' memory by NCCL.
 pub struct Nccl {
-    memory: Memory,
+    bytes: Box<dyn Group>,
     watch: Arc<Watch>,
     stream: Box<dyn Stream>,
 }
@@ -54,7 +54,7 @@ pub struct Nccl {
 pub enum Joined {
     Nccl(Nccl),
     /// Not by NCCL, and why not.
-    Memory(Memory, String),
+    Bytes(Box<dyn Group>, String),
 }
 
 /// How long making a communicator may take.
@@ -63,13 +63,13 @@ const START: Duration = Duration::from_secs(60);
 /// Bytes of a rank's reason that are told.
 const TEXT: usize = 400;
 
-/// Has ranks that share memory carry devices' memory by NCCL from now on, if each of them can. All of a group call it before
+/// Has the ranks of a group carry devices' memory by NCCL from now on, if each of them can. All of a group call it before
 /// anything else is sent, and others may take as long to come as patience lasts.
 ///
 /// # Errors
 /// When the group has ended, or ends by this. That NCCL cannot be used is none.
 pub fn join(
-    memory: Memory,
+    bytes: Box<dyn Group>,
     library: Result<Library, String>,
     stream: Box<dyn Stream>,
     on_loss: OnLoss,
@@ -80,40 +80,40 @@ pub fn join(
         Ok(library) => (Some(Arc::new(library)), Ok(())),
         Err(why) => (None, Err(why)),
     };
-    let unique = match (&library, memory.rank()) {
+    let unique = match (&library, bytes.rank()) {
         (Some(library), 0) => library.unique_id(),
         _ => Ok([0; Library::ID]),
     };
     let found = found.and(unique.as_ref().map(drop).map_err(Clone::clone));
-    if let Err(why) = agree(&memory, found, patience)? {
-        return Ok(Joined::Memory(memory, why));
+    if let Err(why) = agree(&*bytes, found, patience)? {
+        return Ok(Joined::Bytes(bytes, why));
     }
     let mut id = unique.unwrap_or([0; Library::ID]);
-    memory.broadcast(&mut id, patience)?;
-    let Some(library) = library else { return Ok(Joined::Memory(memory, "there is no library".into())) };
-    let alarm = memory.alarm();
-    let begun = Communicator::start(&library, memory.size(), &id, memory.rank(), &*stream);
+    bytes.broadcast(&mut id, patience)?;
+    let Some(library) = library else { return Ok(Joined::Bytes(bytes, "there is no library".into())) };
+    let alarm = bytes.alarm();
+    let begun = Communicator::start(&library, bytes.size(), &id, bytes.rank(), &*stream);
     // Who cannot even begin says so, before the others wait for it.
-    if let Err(why) = agree(&memory, begun.as_ref().map(drop).map_err(Clone::clone), patience)? {
-        return Ok(Joined::Memory(memory, why));
+    if let Err(why) = agree(&*bytes, begun.as_ref().map(drop).map_err(Clone::clone), patience)? {
+        return Ok(Joined::Bytes(bytes, why));
     }
     let made = begun.and_then(|communicator| watch::settle(&communicator, START, &alarm).map(|()| communicator));
     let agreed =
-        agree(&memory, made.as_ref().map(drop).map_err(Clone::clone), patience.map(|patience| patience + START))?;
+        agree(&*bytes, made.as_ref().map(drop).map_err(Clone::clone), patience.map(|patience| patience + START))?;
     Ok(match (agreed, made) {
         (Ok(()), Ok(communicator)) => {
             let watch = Watch::start(communicator, alarm, on_loss).map_err(|error| {
-                memory.abort("a thread could not be started");
+                bytes.abort("a thread could not be started");
                 Lost::Ended(format!("a thread could not be started: {error}"))
             })?;
-            Joined::Nccl(Nccl { memory, watch, stream })
+            Joined::Nccl(Nccl { bytes, watch, stream })
         }
-        (agreed, _) => Joined::Memory(memory, agreed.err().unwrap_or_default()),
+        (agreed, _) => Joined::Bytes(bytes, agreed.err().unwrap_or_default()),
     })
 }
 
 /// Has everybody know whether everybody can, and if not, why.
-fn agree(memory: &Memory, own: Result<(), String>, patience: Patience) -> Result<Result<(), String>, Lost> {
+fn agree(bytes: &dyn Group, own: Result<(), String>, patience: Patience) -> Result<Result<(), String>, Lost> {
     let written = |said: &Result<(), String>| {
         let mut bytes = [0; TEXT];
         if let Err(why) = said {
@@ -129,24 +129,18 @@ fn agree(memory: &Memory, own: Result<(), String>, patience: Patience) -> Result
         None | Some([]) => Ok(()),
         Some(text) => Err(String::from_utf8_lossy(text).into_owned()),
     };
-    let mut all = vec![0; TEXT * memory.size()];
-    memory.gather(&written(&own), &mut all, patience)?;
+    let mut all = vec![0; TEXT * bytes.size()];
+    bytes.gather(&written(&own), &mut all, patience)?;
     let first = || {
         let said = all.chunks(TEXT).map(read).enumerate();
         said.filter_map(|(rank, said)| said.err().map(|why| format!("rank {rank}: {why}"))).next()
     };
-    let mut decided = if memory.rank() == 0 { written(&first().map_or(Ok(()), Err)) } else { [0; TEXT] };
-    memory.broadcast(&mut decided, patience)?;
+    let mut decided = if bytes.rank() == 0 { written(&first().map_or(Ok(()), Err)) } else { [0; TEXT] };
+    bytes.broadcast(&mut decided, patience)?;
     Ok(read(&decided))
 }
 
 impl Nccl {
-    /// Returns what ends the group from another thread.
-    #[must_use]
-    pub fn alarm(&self) -> Alarm {
-        self.memory.alarm()
-    }
-
     /// Returns the library's version.
     #[must_use]
     pub fn version(&self) -> &str {
@@ -172,23 +166,27 @@ impl Nccl {
 
 impl Group for Nccl {
     fn rank(&self) -> usize {
-        self.memory.rank()
+        self.bytes.rank()
     }
 
     fn size(&self) -> usize {
-        self.memory.size()
+        self.bytes.size()
     }
 
     fn send(&self, bytes: &[u8], patience: Patience) -> Result<(), Lost> {
-        self.memory.send(bytes, patience)
+        self.bytes.send(bytes, patience)
     }
 
     fn receive(&self, from: usize, bytes: &mut [u8], patience: Patience) -> Result<(), Lost> {
-        self.memory.receive(from, bytes, patience)
+        self.bytes.receive(from, bytes, patience)
     }
 
     fn abort(&self, why: &str) {
-        self.memory.abort(why);
+        self.bytes.abort(why);
+    }
+
+    fn alarm(&self) -> Alarm {
+        self.bytes.alarm()
     }
 
     fn devices(&self) -> Option<&dyn Devices> {
@@ -199,10 +197,10 @@ impl Group for Nccl {
 impl Devices for Nccl {
     unsafe fn send(&self, from: Stretch, patience: Patience) -> Result<(), Lost> {
         let stream = self.stream.handle();
-        if from.bytes == 0 || self.memory.size() < 2 {
+        if from.bytes == 0 || self.bytes.size() < 2 {
             return Ok(());
         }
-        match self.memory.rank() {
+        match self.bytes.rank() {
             // Whoever is missing of all, nobody knows: the first is as good a name as any.
             0 => self.post(1, patience, &|communicator| communicator.broadcast(from, stream)),
             _ => self.post(0, patience, &|communicator| communicator.send(from, 0, stream)),
@@ -214,7 +212,7 @@ impl Devices for Nccl {
         if into.bytes == 0 {
             return Ok(());
         }
-        match self.memory.rank() {
+        match self.bytes.rank() {
             0 => self.post(from, patience, &|communicator| communicator.receive(into, from, stream)),
             _ => self.post(0, patience, &|communicator| communicator.broadcast(into, stream)),
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use collectives::nccl::{Joined, Library, Mark, Nccl, Stream, join};
-use collectives::{Group, Lost, Memory, Patience, Stretch};
+use collectives::{Group, Lost, Memory, Network, Patience, Stretch};
 
 /// A device that does all at once, unless it is to get stuck in what it is given.
 #[derive(Clone, Default)]
@@ -64,13 +64,20 @@ fn disturb(what: &str) {
     function(what.as_ptr());
 }
 
-/// Runs what each rank does, in threads.
+/// Runs what each rank does, in threads that share memory.
 fn together<T: Send>(ranks: usize, what: &str, each: impl Fn(&Rank) -> T + Sync) -> Vec<T> {
-    let group = Memory::threads(ranks).unwrap();
+    over(Memory::threads(ranks).unwrap(), what, each)
+}
+
+/// Runs what each rank of a group does.
+fn over<G, T: Send>(group: Vec<G>, what: &str, each: impl Fn(&Rank) -> T + Sync) -> Vec<T>
+where
+    G: Group + Send + 'static,
+{
     std::thread::scope(|scope| {
         let threads: Vec<_> = group
             .into_iter()
-            .map(|memory| {
+            .map(|bytes| {
                 let each = &each;
                 scope.spawn(move || {
                     disturb(what);
@@ -78,10 +85,11 @@ fn together<T: Send>(ranks: usize, what: &str, each: impl Fn(&Rank) -> T + Sync)
                     let noted = Arc::clone(&lost);
                     let on_loss = Box::new(move |why: &str| noted.lock().unwrap().push(why.to_owned()));
                     let joined =
-                        join(memory, Library::load(&mock::nccl()), Box::new(device.clone()), on_loss, None).unwrap();
+                        join(Box::new(bytes), Library::load(&mock::nccl()), Box::new(device.clone()), on_loss, None)
+                            .unwrap();
                     match joined {
                         Joined::Nccl(group) => each(&Rank { group, device, lost }),
-                        Joined::Memory(_, why) => panic!("{why}"),
+                        Joined::Bytes(_, why) => panic!("{why}"),
                     }
                 })
             })
@@ -131,12 +139,23 @@ fn pattern(rank: usize, length: usize) -> Vec<u8> {
 fn memory_of_devices_goes_where_bytes_say_in_order() {
     for ranks in [2, 3, 4] {
         let lengths = [0, 1, 16 << 10, (3 << 20) + 17, 5];
-        let all = together(ranks, "", |rank| {
+        let each = |rank: &Rank| {
             let found = lengths.map(|length| rank.around(length, None).unwrap());
             rank.group.barrier(None).unwrap();
             (found, rank.lost.lock().unwrap().len())
-        });
-        for (rank, (found, lost)) in all.into_iter().enumerate() {
+        };
+        // The name of a communicator, and all that is said before, may come by whatever carries bytes. Over connections, who
+        // leaves ends the group.
+        let by_memory = together(ranks, "", each).into_iter().enumerate();
+        let until_the_first_leaves = |rank: &Rank| {
+            let done = each(rank);
+            if rank.group.rank() != 0 {
+                Group::receive(&rank.group, 0, &mut [0], None).unwrap_err();
+            }
+            done
+        };
+        let by_network = over(Network::threads(ranks).unwrap(), "", until_the_first_leaves).into_iter().enumerate();
+        for (rank, (found, lost)) in by_memory.chain(by_network) {
             assert_eq!(lost, 0);
             for (found, length) in found.into_iter().zip(lengths) {
                 let mut expected = vec![pattern(9, length)];
@@ -158,9 +177,9 @@ fn a_rank_without_the_library_or_without_a_way_leaves_all_with_shared_memory() {
                 std::thread::spawn(move || {
                     disturb(what);
                     let library = library(memory.rank());
-                    match join(memory, library, Box::<Device>::default(), Box::new(|_| {}), None).unwrap() {
+                    match join(Box::new(memory), library, Box::<Device>::default(), Box::new(|_| {}), None).unwrap() {
                         Joined::Nccl(_) => panic!("one of them cannot"),
-                        Joined::Memory(memory, why) => {
+                        Joined::Bytes(memory, why) => {
                             memory.barrier(None).unwrap();
                             why
                         }
@@ -235,11 +254,11 @@ fn a_call_that_never_comes_back_ends_the_group_though_nobody_can_get_at_it() {
     let mut group = Memory::threads(2).unwrap().into_iter();
     let [first, second] = [(); 2].map(|()| group.next().unwrap());
     let (told, telling) = std::sync::mpsc::channel();
-    let enter = |memory, what: &'static str, on_loss| {
+    let enter = |memory: Memory, what: &'static str, on_loss| {
         disturb(what);
-        match join(memory, Library::load(&mock::nccl()), Box::<Device>::default(), on_loss, None).unwrap() {
+        match join(Box::new(memory), Library::load(&mock::nccl()), Box::<Device>::default(), on_loss, None).unwrap() {
             Joined::Nccl(group) => group,
-            Joined::Memory(_, why) => panic!("{why}"),
+            Joined::Bytes(_, why) => panic!("{why}"),
         }
     };
     // As in a worker, whose process ends with it: this thread is never seen again.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use collectives::Memory;
+use collectives::{Group, Memory, Network};
 use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
 
@@ -83,8 +83,22 @@ pub fn load_apart(name: &str, ranks: usize) -> Transformer {
 /// When it cannot be loaded so.
 #[must_use]
 pub fn apart(folder: &Path, dtype: DType, ranks: usize) -> Transformer {
+    held_by(Memory::threads(ranks).unwrap_or_else(|error| panic!("{error}")), folder, dtype)
+}
+
+/// Loads a test model in pieces, held by so many ranks that have connections, in float32.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn load_over_network(name: &str, ranks: usize) -> Transformer {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    held_by(Network::threads(ranks).unwrap_or_else(|error| panic!("{error}")), &folder, DType::Float32)
+}
+
+fn held_by<G: Group + Send + 'static>(group: Vec<G>, folder: &Path, dtype: DType) -> Transformer {
     libtorch::prepare();
-    let mut group = Memory::threads(ranks).unwrap_or_else(|error| panic!("{error}")).into_iter();
+    let mut group = group.into_iter();
     let Some(leader) = group.next() else { panic!("no ranks") };
     for rank in group {
         let folder = folder.to_owned();

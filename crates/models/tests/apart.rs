@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use collectives::{Group, Lost, Memory, Patience};
+use collectives::{Alarm, Group, Lost, Memory, Patience};
 use engine::conformance::{self, Outcome, Subject, check, flat, near};
 use engine::{Engine, Fault, Interleaver};
 use fastrand::Rng;
@@ -63,9 +63,13 @@ fn program(name: &str, source: &str) -> String {
     format!("import torch\n{}", source.replace("MLP", "mlp").replace("EMBED", embed))
 }
 
-/// Runs all programs at once, and then a generation.
 fn outcomes(name: &str, layers: &str, ranks: usize) -> Vec<Outcome> {
-    let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name, ranks) };
+    outcomes_of(name, layers, &|| engine(name, ranks))
+}
+
+/// Runs all programs at once, and then a generation.
+fn outcomes_of(name: &str, layers: &str, engine: &dyn Fn() -> Box<dyn Engine>) -> Vec<Outcome> {
+    let subject = Subject { layers, head: "model.lm_head", engine };
     let job = |source: &&str| subject.job("Hello there, world", Function::Call, &program(name, source), &[]);
     let generation = subject.job(
         "Hello there",
@@ -166,6 +170,18 @@ fn a_model_in_pieces_gives_the_same_bits_each_time() {
 }
 
 #[test]
+fn a_model_whose_ranks_have_connections_has_the_bits_of_one_whose_ranks_share_memory() {
+    for ((name, layers), ranks) in [(MODELS[0], 2), (MODELS[1], 2), (MODELS[3], 3)] {
+        let over_network = || -> Box<dyn Engine> {
+            let model = models::testing::load_over_network(name, ranks);
+            Box::new(Interleaver::new(model).with_slice(Duration::MAX))
+        };
+        let (found, expected) = (outcomes_of(name, layers, &over_network), outcomes(name, layers, ranks));
+        assert_eq!(bytes(&found), bytes(&expected), "{name} on {ranks} ranks");
+    }
+}
+
+#[test]
 fn a_model_in_pieces_keeps_the_engines_contract() {
     let (name, layers) = MODELS[1];
     check(&Subject { layers, head: "model.lm_head", engine: &|| engine(name, 2) });
@@ -257,6 +273,10 @@ impl Group for Late {
 
     fn abort(&self, why: &str) {
         self.group.abort(why);
+    }
+
+    fn alarm(&self) -> Alarm {
+        self.group.alarm()
     }
 }
 

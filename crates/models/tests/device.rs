@@ -209,9 +209,9 @@ fn apart(name: &str, by_nccl: bool) -> Box<dyn Engine> {
             return Box::new(memory);
         }
         let (stream, on_loss) = (Box::new(Gpu::new(index).unwrap()), Box::new(|why: &str| panic!("{why}")));
-        match nccl::join(memory, Library::load(&mock::nccl()), stream, on_loss, None).unwrap() {
+        match nccl::join(Box::new(memory), Library::load(&mock::nccl()), stream, on_loss, None).unwrap() {
             Joined::Nccl(group) => Box::new(group),
-            Joined::Memory(_, why) => panic!("{why}"),
+            Joined::Bytes(_, why) => panic!("{why}"),
         }
     };
     let mut group = Memory::threads(2).unwrap().into_iter();

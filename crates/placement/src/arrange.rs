@@ -13,6 +13,7 @@
 //! ready has stayed long enough one day, is given no more jobs for the sake of who waits, and leaves when its last has
 //! ended.
 
+mod group;
 mod host;
 mod places;
 mod plan;
@@ -50,6 +51,10 @@ pub enum Move {
         device: Option<String>,
         /// Whether its node is to keep its weights in memory, so that it comes back sooner.
         keep: bool,
+        /// The nodes and devices for its other ranks, in their order; all on its own node, or on several.
+        beside: Vec<(Seat, String)>,
+        /// What it takes of each of these devices, as far as is known.
+        bytes: u64,
     },
     /// Gives it no more jobs. It is unloaded when it has none.
     Retire { model: ModelKey, seat: Seat },
@@ -70,6 +75,8 @@ pub enum Why {
     Nobody,
     /// It takes more than any worker has for models.
     TooLarge { bytes: u64, most: u64 },
+    /// No worker has room for all of its ranks, and fewer than it takes could hold one each, of so many bytes.
+    TooFew { ranks: usize, bytes: u64, there: usize },
     /// It is there for its windows only, and the next begins at this time, in milliseconds since 1970, if there is one.
     Closed(Option<u64>),
 }
@@ -128,7 +135,7 @@ impl Plan<'_> {
                     // Elsewhere first: where it failed, it is asked for no longer once another has it.
                     let elsewhere = replica.stage == Stage::Failed
                         && hosted.held >= hosted.wanted.max.unwrap_or(usize::MAX).min(self.nodes.len());
-                    let draining = self.nodes[at.0].node.draining;
+                    let draining = self.nodes[at.0].node.draining || self.resident(at).drains;
                     elsewhere || replica.stale || draining || replica.stage == Stage::Retiring
                 }
             };
@@ -212,7 +219,7 @@ impl Plan<'_> {
             if let Some(number) = resident.model.filter(|_| here.node.is_open()) {
                 self.models[number].held -= 1;
             }
-            if let Some(room) = resident.room {
+            for room in resident.room.into_iter().chain(resident.beside.iter().copied()) {
                 self.rooms[room].leaving += i128::from(replica.bytes);
             }
         }

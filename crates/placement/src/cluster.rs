@@ -28,6 +28,8 @@ pub struct Node {
     pub host: u64,
     /// What is kept there, of models that are on a device and of those that have left it.
     pub kept: BTreeMap<ModelKey, Kept>,
+    /// Whether it holds ranks of models that other nodes lead.
+    pub holds_ranks: bool,
     /// Whether nothing new may be put here.
     pub cordoned: bool,
     /// Whether what is here is to leave.
@@ -44,6 +46,8 @@ pub struct Replica {
     pub device: Option<String>,
     /// What it takes there.
     pub bytes: u64,
+    /// The nodes and devices that hold its other ranks, of which each takes as much.
+    pub beside: Vec<(Seat, String)>,
     /// Jobs that its node has for it.
     pub jobs: usize,
     /// When it became ready.
@@ -80,6 +84,8 @@ pub enum Stage {
 pub struct Model {
     /// `cpu`, `cuda` or `cuda:N`; `None` is for whoever places it.
     pub device: Option<String>,
+    /// How many processes hold a replica, each on a device of its own, or all on one CPU.
+    pub ranks: usize,
     pub replicas: Replicas,
     /// Whether it never leaves for another.
     pub pinned: bool,

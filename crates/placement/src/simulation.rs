@@ -285,7 +285,7 @@ impl Fleet {
         }
         for each in arrangement.moves {
             match each {
-                Move::Load { model, seat, device, keep } => {
+                Move::Load { model, seat, device, keep, beside, bytes } => {
                     self.loads += 1;
                     let Some(hosted) = self.cluster.models.get(&model) else { continue };
                     let kept = self.cluster.nodes.get(&seat).and_then(|node| node.kept.get(&model));
@@ -295,12 +295,13 @@ impl Fleet {
                         self.warm_at.push(self.now);
                     }
                     let takes = if warm { hosted.warm_time } else { hosted.load_time };
-                    let (bytes, ready) = (hosted.bytes.unwrap_or(0), self.now + takes);
+                    let ready = self.now + takes;
                     let keeps = Kept { bytes: hosted.kept_bytes.unwrap_or(0), ready: false };
                     let replica = Replica {
                         stage: Stage::Loading,
                         device,
                         bytes,
+                        beside,
                         jobs: 0,
                         since: self.now,
                         used: self.now,

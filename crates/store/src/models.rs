@@ -35,6 +35,8 @@ pub struct ModelRecord {
     pub state: ModelState,
     /// Where the model computes (`cpu`, `cuda:1`); `None` leaves it to the worker.
     pub device: Option<String>,
+    /// How many processes hold a replica; at least 1.
+    pub ranks: u32,
     /// What it takes on its device, in bytes; 0 where no worker has looked yet.
     pub bytes: u64,
     /// How long it took to load; zero where it never was.
@@ -88,6 +90,7 @@ impl ModelRecord {
             dtype: None,
             state: ModelState::Waiting,
             device: None,
+            ranks: 1,
             bytes: 0,
             load_time: Duration::ZERO,
             replicas: 0,

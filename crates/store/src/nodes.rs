@@ -37,6 +37,8 @@ pub struct NodeRecord {
     /// Bytes of its memory for weights that are kept, and the models whose are, with what those take.
     pub warm_bytes: u64,
     pub kept: Vec<(ModelKey, u64)>,
+    /// Where it holds ranks of models that others serve; empty where it holds none.
+    pub rank_address: String,
 }
 
 impl NodeRecord {
@@ -58,7 +60,7 @@ impl NodeRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaRecord {
     pub model: ModelKey,
-    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    /// `loading`, `ready`, `retiring`, `unloading` or `failed`; `rank` of one that another node, or another of its devices, leads.
     pub stage: String,
     pub device: String,
     pub bytes: u64,
@@ -167,6 +169,7 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         version: node.version.clone(),
         warm_bytes: node.warm_bytes,
         kept: node.kept.iter().map(kept).collect(),
+        rank_address: node.rank_address.clone(),
     };
     message.encode_to_vec()
 }
@@ -196,6 +199,7 @@ fn read(entry: &Entry) -> Result<NodeRecord, Error> {
             .into_iter()
             .filter_map(|kept| Some((messages::read_model(kept.model?), kept.bytes)))
             .collect(),
+        rank_address: message.rank_address,
     })
 }
 
@@ -223,6 +227,7 @@ mod tests {
             }],
             warm_bytes: 9,
             kept: vec![(ModelKey::new("o/n", None), 5), (ModelKey::new("o/m", None), 4)],
+            rank_address: "10.0.0.1:7100".into(),
         };
         let stages: Vec<_> = node.models().map(|it| (it.model.to_string(), it.stage)).collect();
         assert_eq!(stages, [("o/n".into(), "ready".into()), ("o/m".into(), "warm".into())]);

@@ -31,7 +31,8 @@ pub struct Specification {
     pub dtype: Option<String>,
     /// Where it computes (`cpu`, `cuda:1`); `None` is for whoever places it.
     pub device: Option<String>,
-    /// How many processes of one machine hold a replica, each a part of its weights; at least 1.
+    /// How many processes hold a replica, each a part of its weights; at least 1. They are on one machine where that has room
+    /// for all of them.
     pub ranks: u32,
     /// Where its layers are while they are not computed: `stream` leaves them where they are kept and brings them when a pass
     /// comes to them; `None` is on the device.
@@ -81,6 +82,7 @@ impl Specification {
     pub fn wished(&self) -> Model {
         Model {
             device: self.device.clone(),
+            ranks: self.ranks as usize,
             replicas: Replicas { min: self.replicas_min as usize, max: self.replicas_max.map(|max| max as usize) },
             pinned: self.pinned,
             windows_only: self.windows_only,

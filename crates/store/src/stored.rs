@@ -281,6 +281,7 @@ pub fn model(record: &ModelRecord) -> Vec<u8> {
             .reservation
             .as_ref()
             .map(|(tenant, until)| stored::Reservation { tenant: tenant.to_string(), until: *until }),
+        ranks: (record.ranks > 1).then_some(record.ranks),
     };
     message.encode_to_vec()
 }
@@ -312,6 +313,7 @@ pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
         warm_time: Duration::from_millis(message.warm_milliseconds),
         kept_bytes: message.kept_bytes,
         reservation: message.reservation.map(|stored::Reservation { tenant, until }| (TenantId::new(tenant), until)),
+        ranks: message.ranks.unwrap_or(1).max(1),
     })
 }
 

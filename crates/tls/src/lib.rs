@@ -3,6 +3,7 @@
 //! A role stands in a certificate as the name `{role}.vitrine.internal`. Between the parts of a cluster both ends show
 //! one; the public side of a gateway asks nobody for theirs. Files that change are read again without a restart.
 
+mod blocking;
 mod certificates;
 mod client;
 pub mod dev;
@@ -12,6 +13,7 @@ mod incoming;
 mod role;
 mod server;
 
+pub use blocking::Blocking;
 pub use certificates::Certificates;
 pub use client::Client;
 pub use error::Error;

@@ -65,12 +65,21 @@ impl Server {
     /// # Errors
     /// [`Error::Handshake`], and [`Error::Role`] for a genuine certificate of another role.
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<TlsStream<S>, Error> {
-        let config = Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner));
-        let stream = TlsAcceptor::from(config).accept(stream).await.map_err(Error::Handshake)?;
+        let stream = TlsAcceptor::from(self.config()).accept(stream).await.map_err(Error::Handshake)?;
+        self.check(stream.get_ref().1.peer_certificates())?;
+        Ok(stream)
+    }
+
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether who has shown these, found genuine before, may dial.
+    pub(crate) fn check(&self, shown: Option<&[CertificateDer<'_>]>) -> Result<(), Error> {
         let peers = &self.inner.peers;
-        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let shown = shown.and_then(<[_]>::first);
         let right = peers.is_empty() || shown.is_some_and(|shown| peers.iter().any(|role| is(shown, *role)));
-        if right { Ok(stream) } else { Err(Error::Role { wanted: peers.clone() }) }
+        if right { Ok(()) } else { Err(Error::Role { wanted: peers.clone() }) }
     }
 
     /// Reads the files again if they have changed. Returns whether they had. Blocks.

@@ -24,6 +24,7 @@ pub struct New {
     folder: String,
     dtype: String,
     device: String,
+    ranks: String,
     residency: String,
     least: String,
     most: String,
@@ -57,7 +58,7 @@ impl New {
             folder: PathBuf::from(self.folder.trim()),
             dtype: given(&self.dtype),
             device: given(&self.device),
-            ranks: None,
+            ranks: count_of("ranks", &self.ranks)?,
             residency: given(&self.residency),
             replicas: replicas(&self.least, &self.most)?,
             pinned: self.pinned.is_some(),
@@ -78,12 +79,15 @@ impl Count {
 }
 
 fn replicas(least: &str, most: &str) -> Result<Replicas, Error> {
-    let read = |name: &str, text: &str| {
-        number(name, text)?.map(|count| u32::try_from(count).ok()).map_or(Ok(None), |fits| {
-            fits.map(Some).ok_or_else(|| Error::Unfit(format!("{name} is {text}, which is more than there can be")))
-        })
-    };
-    Ok(Replicas { min: read("replicas at least", least)?.unwrap_or(0), max: read("replicas at most", most)? })
+    let min = count_of("replicas at least", least)?.unwrap_or(0);
+    Ok(Replicas { min, max: count_of("replicas at most", most)? })
+}
+
+/// Reads how many of something there are to be, if that is said.
+fn count_of(name: &str, text: &str) -> Result<Option<u32>, Error> {
+    number(name, text)?.map(|count| u32::try_from(count).ok()).map_or(Ok(None), |fits| {
+        fits.map(Some).ok_or_else(|| Error::Unfit(format!("{name} is {text}, which is more than there can be")))
+    })
 }
 
 /// Shows all of them. A refusal of what was asked for is said where it was asked, with what was typed.
@@ -114,6 +118,7 @@ fn form(typed: &New) -> Markup {
                     }
                 } }
                 label { "Device" input.short type="text" name="device" value=(typed.device) placeholder="any" autocomplete="off" spellcheck="false"; }
+                label { "Ranks" input.short type="number" name="ranks" value=(typed.ranks) min="1" max="64" placeholder="1"; }
                 label { "Layers" select name="residency" {
                     @for (value, name) in [("", "on the device"), ("stream", "brought when they are used")] {
                         option value=(value) selected[typed.residency == value] { (name) }
@@ -162,7 +167,8 @@ pub fn table(now: &Now, acts: bool) -> Markup {
                             td { a href=(search("model", &model.key.to_string())) { (model.key) } }
                             td.text { @if specification.is_some() { (state(now, model)) } @else { (layout::state("ended", "evicted")) } }
                             td.number { (count(model, specification)) }
-                            td { @match &model.device { Some(device) => (device), None => (nothing()) } }
+                            td { @match &model.device { Some(device) => (device), None => (nothing()) }
+                                @if model.ranks > 1 { small { " " (model.ranks) " ranks" } } }
                             td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
                             td.number { @if model.bytes > 0 { (bytes(model.bytes)) } @else { (nothing()) } }
                             td.number { (busy(&model.key)) }

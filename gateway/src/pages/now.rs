@@ -338,6 +338,7 @@ mod tests {
             replicas: vec![replica],
             warm_bytes: 0,
             kept: vec![],
+            rank_address: String::new(),
         };
         Now {
             at: 1_000_000,

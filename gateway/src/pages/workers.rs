@@ -107,7 +107,7 @@ fn condition(now: &Now, worker: &Node) -> Markup {
 /// How far a model is on a worker.
 fn stage(replica: &ReplicaRecord) -> Markup {
     let level = match replica.stage.as_str() {
-        "ready" => "well",
+        "ready" | "rank" => "well",
         "loading" => "waiting",
         "failed" => "broken",
         _ => "ended",

@@ -125,7 +125,7 @@ struct WaitShown {
 #[schemars(rename = "ModelNode")]
 struct NodeShown {
     node: String,
-    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`.
+    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`; `rank` where another one leads it.
     stage: String,
     device: Option<String>,
     memory_bytes: Option<u64>,
@@ -217,8 +217,9 @@ pub async fn host(
     let configured = |before: Option<Specification>| before.is_some_and(|before| before.configured);
     let make = |before| Some(Specification { configured: configured(before), ..wanted.clone() });
     specifications.change(&wanted.key, make).await?;
-    let (dtype, device) = (wanted.dtype.clone(), wanted.device.clone());
-    let record = ModelRecord { dtype, device, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
+    let (dtype, device, ranks) = (wanted.dtype.clone(), wanted.device.clone(), wanted.ranks);
+    let record =
+        ModelRecord { dtype, device, ranks, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
     models.announce(&record).await?;
     let what = format!("{} hosted {} of {}", principal.key, wanted.key, wanted.folder.display());
     Ok((if before.is_some() { Hosted::Before } else { Hosted::Anew }, what))

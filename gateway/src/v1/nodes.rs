@@ -40,6 +40,8 @@ pub struct Shown {
     /// none.
     warm_bytes: u64,
     warm_used_bytes: u64,
+    /// Where it holds ranks of models that other nodes serve; null where it holds none.
+    rank_address: Option<String>,
     models: Vec<ReplicaShown>,
 }
 
@@ -58,7 +60,8 @@ struct DeviceShown {
 #[schemars(rename = "NodeModel")]
 struct ReplicaShown {
     model: String,
-    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`.
+    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`; `rank` of a part that another device leads, mostly
+    /// another node's.
     stage: String,
     device: String,
     memory_bytes: u64,
@@ -235,6 +238,7 @@ fn shown(node: &Node) -> Shown {
         devices: node.devices().map(device).collect(),
         warm_bytes: record.as_ref().map_or(0, |node| node.warm_bytes),
         warm_used_bytes: record.iter().flat_map(|node| &node.kept).map(|(_, bytes)| bytes).sum(),
+        rank_address: record.as_ref().map(|node| node.rank_address.clone()).filter(|address| !address.is_empty()),
         models: record.iter().flat_map(NodeRecord::models).map(replica).collect(),
     }
 }

@@ -479,6 +479,7 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
         replicas: vec![],
         warm_bytes: 40,
         kept: vec![],
+        rank_address: "10.0.0.1:7100".into(),
     };
     Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let mut paths = 0;

@@ -37,6 +37,9 @@
 {{- range $pool.models -}}
 {{- if not (hasKey $models .) }}{{ fail (printf "workerPools: %q is to run %q, which is none of models" $pool.name .) }}{{ end -}}
 {{- end -}}
+{{- if and $pool.holdsRanks (eq $.Values.tls.mode "none") -}}
+{{- fail (printf "workerPools: %q has holdsRanks, for which workers dial each other: that needs TLS, and tls.mode is none" $pool.name) -}}
+{{- end -}}
 {{- if $pool.gpus.dra.deviceClassName -}}
 {{- if eq (int $pool.gpus.count) 0 }}{{ fail (printf "workerPools: %q has gpus.dra and gpus.count 0" $pool.name) }}{{ end -}}
 {{- if semverCompare "<1.32-0" $.Capabilities.KubeVersion.Version -}}

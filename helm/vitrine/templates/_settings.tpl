@@ -61,6 +61,7 @@ secret never lies in a tree, but in files that a tree names.
     "token_file" "/etc/vitrine/worker/token"
     "slots" .pool.slots -}}
 {{- if ne .root.Values.tls.mode "none" }}{{ $_ := set $tree "tls" (include "vitrine.settings.certificates" "tls" | fromJson) }}{{ end -}}
+{{- if .pool.holdsRanks }}{{ $_ := set $tree "ranks_listen" (printf "%s:7100" .root.Values.bindAddress) }}{{ end -}}
 {{- include "vitrine.toml" (mustMergeOverwrite $tree (deepCopy .pool.extraSettings)) -}}
 {{- end }}
 

@@ -32,8 +32,8 @@ enum Verdict {
 impl Leader {
     /// Welcomes a worker, or says why not.
     pub(super) async fn attach(&mut self, hello: Hello) {
-        let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, host, outbox } =
-            hello;
+        let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, host, .. } = hello;
+        let Hello { rank_address, outbox, .. } = hello;
         if epoch > self.epoch {
             return outbox.refuse(Status::failed_precondition("a scheduler that began later than this one was met"));
         }
@@ -75,6 +75,7 @@ impl Leader {
                 models,
                 host,
                 kept,
+                rank_address: String::new(),
             })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");
@@ -86,6 +87,7 @@ impl Leader {
             member.cordoned = self.hosted.is_cordoned(&worker);
             // It says what it keeps.
             (member.host, member.kept) = (host, BTreeMap::new());
+            member.rank_address = rank_address;
             // What it does not say it has is asked of it anew, and what was to leave and is there has not heard of that.
             let said: Vec<&ModelKey> = models.iter().map(|told| &told.key).collect();
             let leaves = |replica: &Replica| matches!(replica.state, ReplicaState::Retiring | ReplicaState::Unloading);

@@ -8,13 +8,14 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use ids::{ModelKey, TenantId, WorkerId};
 use placement::{Cluster, Demand, Hosting, Kept, Move, Node, Seat, Stage, Wait, Why, Window, Work, arrange};
+use proto::v1;
 use proto::v1::model_state::State as Told;
 use store::{Bookings, Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
 use store::{Specification, Specifications};
 
 use super::Leader;
 use crate::config::HostedModel;
-use crate::crew::{Member, Replica, ReplicaState};
+use crate::crew::{Member, Replica, ReplicaState, spans};
 use crate::sessions::{SessionId, ToldModel};
 use crate::wire;
 
@@ -235,8 +236,8 @@ impl Leader {
             // What a streamed one takes depends on that, which records do not have.
             let same = !specification.is_streamed()
                 && before.as_ref().is_some_and(|it| {
-                    (&it.folder, &it.dtype, &it.device)
-                        == (&specification.folder, &specification.dtype, &specification.device)
+                    (&it.folder, &it.dtype, &it.device, it.ranks)
+                        == (&specification.folder, &specification.dtype, &specification.device, specification.ranks)
                 });
             let bytes = before.as_ref().filter(|it| same && it.bytes > 0).map(|it| it.bytes);
             let kept_bytes = before.as_ref().filter(|it| same && it.kept_bytes > 0).map(|it| it.kept_bytes);
@@ -278,7 +279,7 @@ impl Leader {
     /// Notes how a model is on a worker.
     pub(super) fn note_model(&mut self, seat: Seat, told: ToldModel) {
         let now = self.pace.passed();
-        let ToldModel { key, state, hopeless, bytes, device, outline, kept, warm } = told;
+        let ToldModel { key, state, hopeless, bytes, device, outline, kept, warm, beside } = told;
         let Some(member) = self.crew.get_mut(seat) else { return };
         let worker = member.worker.clone();
         match (kept, &state) {
@@ -288,10 +289,17 @@ impl Leader {
             (bytes, _) => drop(member.kept.insert(key.clone(), Kept { bytes, ready: true })),
         }
         let before = member.models.get(&key).cloned();
+        // Who says nothing of its other ranks has them where they were to be.
+        let beside = match &before {
+            Some(before) if beside.is_empty() => before.beside.clone(),
+            _ => beside,
+        };
+        let over_several = spans(&worker, &beside);
         let known = self.hosted.all.get_mut(&key);
         let known_bytes = known.as_ref().and_then(|known| known.bytes);
         if let Some(known) = known {
-            if bytes > 0 {
+            // What it takes where all of it is on one node: several have parts of it.
+            if bytes > 0 && !over_several {
                 known.bytes = Some(bytes);
             }
             if kept > 0 {
@@ -311,7 +319,7 @@ impl Leader {
             (Told::NoRoom(_), _) => {
                 member.models.remove(&key);
                 // It was taken to fit, and does not.
-                if known_bytes == Some(bytes) || bytes == 0 {
+                if known_bytes == Some(bytes) || bytes == 0 || over_several {
                     self.hosted.avoid(&key, &worker, now);
                 }
                 return;
@@ -348,7 +356,12 @@ impl Leader {
         let replica = Replica {
             state,
             device: device.or_else(|| before.as_ref().and_then(|before| before.device.clone())),
-            bytes: if bytes > 0 { bytes } else { known_bytes.unwrap_or(0) },
+            bytes: match &before {
+                _ if bytes > 0 => bytes,
+                Some(before) if over_several => before.bytes,
+                _ => known_bytes.unwrap_or(0),
+            },
+            beside,
             since,
             used: before.as_ref().map_or(now, |before| before.used),
             stale: before.is_some_and(|before| before.stale),
@@ -368,8 +381,10 @@ impl Leader {
                     None => replica.device.clone(),
                     Some(name) => member.devices.contains_key(name).then(|| name.to_owned()),
                 };
-                // What it keeps it has said.
-                outbox.send(wire::load_model(&known.specification, device, false));
+                // Of one whose other ranks are not all back yet, nothing can be said. What it keeps it has said.
+                if let Some(hosts) = self.rank_hosts(&member.worker, &replica.beside) {
+                    outbox.send(wire::load_model(&known.specification, device, false, hosts));
+                }
             }
         }
     }
@@ -389,10 +404,10 @@ impl Leader {
         touched.extend(reserved);
         for each in arrangement.moves {
             match each {
-                Move::Load { model, seat, device, keep } => {
+                Move::Load { model, seat, device, keep, beside, bytes } => {
                     let limited = cluster.models.get(&model).is_some_and(|it| it.replicas.max.is_some());
                     if !(waits_for_others && limited) {
-                        self.load(seat, &model, device, keep);
+                        self.load(seat, &model, device, keep, &beside, bytes);
                         touched.insert(model);
                     }
                 }
@@ -443,14 +458,41 @@ impl Leader {
         changed
     }
 
-    fn load(&mut self, seat: Seat, key: &ModelKey, device: Option<String>, keep: bool) {
+    /// Returns where the ranks of a model are that others hold than its own worker; `None` where one of them is not known.
+    fn rank_hosts(&self, worker: &WorkerId, beside: &[(WorkerId, String)]) -> Option<Vec<v1::RankHost>> {
+        if !spans(worker, beside) {
+            return Some(Vec::new());
+        }
+        let host = |(name, device): &(WorkerId, String)| {
+            let member = self.crew.get(self.crew.named(name)?)?;
+            let address = Some(member.rank_address.clone()).filter(|address| !address.is_empty())?;
+            Some(v1::RankHost { worker: name.to_string(), address, device: device.clone() })
+        };
+        beside.iter().map(host).collect()
+    }
+
+    fn load(
+        &mut self,
+        seat: Seat,
+        key: &ModelKey,
+        device: Option<String>,
+        keep: bool,
+        beside: &[(Seat, String)],
+        bytes: u64,
+    ) {
         let now = self.pace.passed();
         let Some(known) = self.hosted.all.get(key) else { return };
+        let named = |(seat, device): &(Seat, String)| Some((self.crew.get(*seat)?.worker.clone(), device.clone()));
+        let Some(beside) = beside.iter().map(named).collect::<Option<Vec<_>>>() else { return };
+        let Some(hosts) = self.crew.get(seat).and_then(|member| self.rank_hosts(&member.worker, &beside)) else {
+            return;
+        };
         let Some(member) = self.crew.get_mut(seat) else { return };
         let replica = Replica {
             state: ReplicaState::Loading(0.0),
             device: device.clone().or_else(|| known.specification.device.clone()),
-            bytes: known.bytes.unwrap_or(0),
+            bytes,
+            beside,
             since: now,
             used: now,
             stale: false,
@@ -461,8 +503,9 @@ impl Leader {
             member.kept.entry(key.clone()).or_insert(Kept { bytes, ready: false });
         }
         if let Some(outbox) = member.outbox() {
-            tracing::info!(model = %key, worker = %member.worker, keep, "a model is loaded");
-            outbox.send(wire::load_model(&known.specification, device, keep));
+            let ranks: Vec<&str> = hosts.iter().map(|host| host.worker.as_str()).collect();
+            tracing::info!(model = %key, worker = %member.worker, ?ranks, keep, "a model is loaded");
+            outbox.send(wire::load_model(&known.specification, device, keep, hosts));
         }
         self.refresh(seat);
     }
@@ -518,14 +561,23 @@ impl Leader {
                 *jobs.entry(&assigned.model).or_default() += 1;
             }
             let replica = |(key, replica): (&ModelKey, &Replica)| {
+                // Its worker tries again by itself, but with those who were there: after a while, others may do.
+                let failed = matches!(replica.state, ReplicaState::Failed { hopeless: false, .. });
+                let tried = self.hosted.failures.get(&(key.clone(), member.worker.clone()));
+                let over = failed && replica.spans(&member.worker) && tried.is_none_or(|(_, until)| *until <= now);
                 let replica = placement::Replica {
                     stage: stage(&replica.state),
                     device: replica.device.clone(),
                     bytes: replica.bytes,
+                    beside: replica
+                        .beside
+                        .iter()
+                        .filter_map(|(worker, device)| Some((self.crew.named(worker)?, device.clone())))
+                        .collect(),
                     jobs: jobs.get(key).copied().unwrap_or(0),
                     since: replica.since,
                     used: replica.used,
-                    stale: replica.stale,
+                    stale: replica.stale || over,
                 };
                 (key.clone(), replica)
             };
@@ -535,6 +587,7 @@ impl Leader {
                 replicas: member.models.iter().map(replica).collect(),
                 host: member.host,
                 kept: member.kept.clone(),
+                holds_ranks: !member.rank_address.is_empty(),
                 cordoned: cordon.is_some(),
                 draining: cordon.is_some_and(|cordon| cordon.drain),
                 away: member.outbox().is_none(),
@@ -622,6 +675,7 @@ impl Leader {
         let record = ModelRecord {
             dtype: specification.dtype.clone(),
             device: specification.device.clone(),
+            ranks: specification.ranks,
             state,
             bytes: known.bytes.unwrap_or(0),
             load_time: if known.load_time == LOAD_TIME { Duration::ZERO } else { known.load_time },
@@ -653,12 +707,29 @@ impl Leader {
         self.hosted.change();
     }
 
+    /// Returns which ranks workers hold of models that others serve, or that they serve on another of their devices.
+    fn parts(&self) -> BTreeMap<WorkerId, Vec<ReplicaRecord>> {
+        let mut parts: BTreeMap<WorkerId, Vec<ReplicaRecord>> = BTreeMap::new();
+        for (key, replica) in self.crew.iter().flat_map(|(_, member)| &member.models) {
+            if matches!(replica.state, ReplicaState::Failed { .. }) {
+                continue;
+            }
+            for (worker, device) in &replica.beside {
+                let (model, device) = (key.clone(), device.clone());
+                let part = ReplicaRecord { model, stage: "rank".into(), device, bytes: replica.bytes, jobs: 0 };
+                parts.entry(worker.clone()).or_default().push(part);
+            }
+        }
+        parts
+    }
+
     /// Shows how workers are, where that changed.
     pub(super) async fn show_nodes(&mut self) {
         let now = self.pace.passed();
         let mut changed = Vec::new();
+        let mut parts = self.parts();
         for (_, member) in self.crew.iter() {
-            let node = node_record(member);
+            let node = node_record(member, parts.remove(&member.worker).unwrap_or_default());
             let due = match self.hosted.shown.get(&member.worker) {
                 Some((Some(before), at)) => {
                     let other = NodeRecord { jobs: before.jobs, replicas: Vec::new(), ..node.clone() }
@@ -731,6 +802,11 @@ fn why_text(why: &Why) -> String {
         Why::Nobody => "no worker is there at the moment that may have it".into(),
         Why::Closed(Some(_)) => "it is there in the times for which it is booked, and the next has yet to begin".into(),
         Why::Closed(None) => "it is there only in times for which it is booked, and it is booked for none".into(),
+        Why::TooFew { ranks, bytes, there } => format!(
+            "it takes {ranks} ranks of {} MB each, which no worker has room for, and {there} devices of workers that hold ranks \
+             of others' models have so much for one, which only the operator can mend",
+            bytes.div_ceil(1_000_000)
+        ),
         Why::TooLarge { bytes, most } => format!(
             "it takes {} MB, and no worker has more than {} MB for models, which only the operator can mend",
             bytes.div_ceil(1_000_000),
@@ -739,7 +815,7 @@ fn why_text(why: &Why) -> String {
     }
 }
 
-fn node_record(member: &Member) -> NodeRecord {
+fn node_record(member: &Member, parts: Vec<ReplicaRecord>) -> NodeRecord {
     let jobs = |key: &ModelKey| member.jobs.values().filter(|assigned| assigned.model == *key).count();
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let replica = |(key, replica): (&ModelKey, &Replica)| ReplicaRecord {
@@ -763,7 +839,8 @@ fn node_record(member: &Member) -> NodeRecord {
         slots: count(member.slots),
         jobs: count(member.jobs.len()),
         devices: member.devices.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect(),
-        replicas: member.models.iter().map(replica).collect(),
+        replicas: member.models.iter().map(replica).chain(parts).collect(),
+        rank_address: member.rank_address.clone(),
         warm_bytes: member.host,
         kept: member.kept.iter().filter(|(_, kept)| kept.ready).map(|(key, kept)| (key.clone(), kept.bytes)).collect(),
     }

@@ -335,3 +335,60 @@ async fn where_a_model_failed_to_load_another_worker_is_tried_first() {
     second.finish(&assign, b"42").await;
     assert_eq!(cluster.end(job).await.state, State::Completed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn ranks_that_no_worker_has_room_for_are_ordered_from_one_with_the_places_of_the_others_and_leave_as_one() {
+    let mut cluster = Cluster::start().await;
+    let hosts = |config: &mut scheduler::Config| config.models = vec![HostedModel { ranks: 2, ..hosted(TINY) }];
+    cluster.restart(hosts).await;
+    let process = |name: &str, address: &str| {
+        let device = v1::Device { name: "cpu".into(), model_bytes: 40 };
+        Process { devices: vec![device], rank_address: address.into(), ..Process::new(name, 4) }
+    };
+    let (mut first, _) = cluster.hello(process("w1", "10.0.0.1:7100"), "the token", &[]).await.unwrap();
+    // Nobody knows how large it is.
+    assert_eq!(load(&mut first).await.rank_hosts, []);
+    tell(&first, TINY, Loaded::NoRoom(true)).await;
+    let job = cluster.submit("lab").await;
+    let waited = shown(&cluster, TINY, |record| record.wait.is_some()).await.wait.unwrap();
+    assert!(
+        waited.why.starts_with("it takes 2 ranks of 1 MB each") && waited.why.contains("and 1 devices"),
+        "{waited:?}"
+    );
+
+    let (second, _) = cluster.hello(process("w2", "10.0.0.2:7100"), "the token", &[]).await.unwrap();
+    let order = load(&mut first).await;
+    let place = v1::RankHost { worker: "w2".into(), address: "10.0.0.2:7100".into(), device: "cpu".into() };
+    assert_eq!((order.ranks, order.rank_hosts.as_slice()), (Some(2), [place.clone()].as_slice()));
+    let model = Some(v1::Model { repo_id: TINY.into(), revision: None });
+    let part = v1::ModelState { model, bytes: 30, device: "cpu".into(), ..v1::ModelState::default() };
+    let ready = v1::ModelState { state: Some(Loaded::Ready(true)), ..part };
+    first.tell(Message::ModelState(ready.clone())).await;
+    let assign = first.assign().await;
+    first.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
+    let hot = shown(&cluster, TINY, |record| record.state == ModelState::Ready).await;
+    assert_eq!((hot.bytes, hot.ranks, hot.replicas), (60, 2, 1), "what it takes on one node stays known");
+    let stages = |nodes: Vec<store::NodeRecord>| -> Vec<(String, String, u64)> {
+        let its =
+            nodes.into_iter().flat_map(|node| node.replicas.into_iter().map(move |it| (node.name.to_string(), it)));
+        its.map(|(node, it)| (node, it.stage, it.bytes)).collect()
+    };
+    let expected = [("w1", "ready"), ("w2", "rank")].map(|(node, stage)| (node.to_owned(), stage.to_owned(), 30));
+    while stages(cluster.models.nodes().list().await.unwrap()) != expected {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    // The next scheduler knows by the workers who holds what, and leaves it as it is.
+    let (mut one, other) = (first.cut(), second.cut());
+    cluster.restart(hosts).await;
+    let told = v1::RankHost { address: String::new(), ..place };
+    one.models = vec![v1::ModelState { rank_hosts: vec![told], ..ready }];
+    let (_second, _) = cluster.hello(other, "the token", &[]).await.unwrap();
+    let (mut first, _) = cluster.hello(one, "the token", &[]).await.unwrap();
+    assert_eq!(load(&mut first).await.rank_hosts, order.rank_hosts, "it is confirmed");
+    let cordon = Some(Cordon { drain: true, since: 0 });
+    cluster.models.nodes().set_cordon(&WorkerId::new("w2"), cordon).await.unwrap();
+    let Told::UnloadModel(unload) = first.next().await else { panic!("a node of the group is drained") };
+    assert_eq!(name(&unload.model), TINY);
+}

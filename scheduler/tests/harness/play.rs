@@ -204,6 +204,7 @@ impl Cluster {
             devices: process.devices.clone(),
             warm_bytes: process.warm_bytes,
             models: process.models.clone(),
+            rank_address: process.rank_address.clone(),
         };
         outbox.send(v1::FromWorker { message: Some(FromWorker::Hello(hello)) }).await.unwrap();
         let sessions = self.handle().sessions();
@@ -224,6 +225,8 @@ pub struct Process {
     /// What weights may take that are kept in memory, and the models that it says it has.
     pub warm_bytes: u64,
     pub models: Vec<v1::ModelState>,
+    /// Where it holds ranks of others' models.
+    pub rank_address: String,
     pub slots: u32,
     pub instance: InstanceId,
     pub dial: u64,
@@ -233,7 +236,8 @@ pub struct Process {
 impl Process {
     pub fn new(id: &str, slots: u32) -> Self {
         let (devices, models, instance) = (Vec::new(), Vec::new(), InstanceId::unique());
-        Self { id: id.to_owned(), devices, warm_bytes: 0, models, slots, instance, dial: 0, epoch: 0 }
+        let rank_address = String::new();
+        Self { id: id.to_owned(), devices, warm_bytes: 0, models, rank_address, slots, instance, dial: 0, epoch: 0 }
     }
 }
 

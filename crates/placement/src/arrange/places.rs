@@ -26,6 +26,9 @@ impl Plan<'_> {
     /// Loads so many replicas of a model where there is room, or claims the room of those who leave, or makes some leave. Where
     /// its weights are kept in memory is better than where they are not.
     pub(super) fn find_room(&mut self, urgency: Urgency, number: Number, count: usize) {
+        if self.is_group(number) {
+            return (0..count).for_each(|_| self.find_group(urgency, number));
+        }
         let mut costs: Option<BinaryHeap<Reverse<Cost>>> = None;
         for _ in 0..count {
             if costs.is_none() {
@@ -71,10 +74,11 @@ impl Plan<'_> {
 
     /// Works out for each place what it costs to make room there, where that can be done.
     fn costs(&self, urgency: Urgency, number: Number) -> BinaryHeap<Reverse<Cost>> {
-        let mut costs = Vec::new();
+        let (mut costs, need) = (Vec::new(), self.models[number].model.bytes.map(i128::from));
         self.each_place(number, |place| {
             let Some(room) = place.1 else { return };
-            if let Some((victims, _)) = self.victims(urgency, number, (place.0, room)) {
+            let Some(need) = need else { return };
+            if let Some((victims, _)) = self.victims(urgency, number, (place.0, room), need) {
                 let rank = (!self.warm.get(number, place.0), Reverse(self.rooms[room].free), place);
                 // What waits for it waits for as long as it takes to load there.
                 costs.push(Reverse(Cost { victims, loading: self.value(place.0, number), rank }));
@@ -96,7 +100,7 @@ impl Plan<'_> {
             if self.there.get(number, node) {
                 continue;
             }
-            match self.victims(urgency, number, (node, room?)) {
+            match self.victims(urgency, number, (node, room?), self.need(number)) {
                 Some((victims, who)) if victims == cost.victims => return Some(((node, room), who)),
                 Some((victims, _)) => costs.push(Reverse(Cost { victims, ..cost })),
                 None => {}
@@ -104,19 +108,29 @@ impl Plan<'_> {
         }
     }
 
-    /// Chooses who leaves a device for a model: those of least value that make enough room. Returns what they are worth.
-    fn victims(&self, urgency: Urgency, number: Number, (node, room): (usize, usize)) -> Option<(f64, Vec<At>)> {
-        let need = i128::from(self.models[number].model.bytes?);
+    /// Chooses who leaves a device for so many bytes of a model: those of least value that make enough room. Returns what they
+    /// are worth.
+    pub(super) fn victims(
+        &self,
+        urgency: Urgency,
+        number: Number,
+        (node, room): (usize, usize),
+        need: i128,
+    ) -> Option<(f64, Vec<At>)> {
         let mut able: Vec<(bool, f64, At)> = Vec::new();
         let had = self.rooms[room].free + self.rooms[room].leaving;
         let mut most = had;
-        for (place, resident) in self.nodes[node].residents.iter().enumerate() {
-            let Some(other) = resident.model.filter(|other| *other != number && resident.room == Some(room)) else {
-                continue;
-            };
+        let here = &self.nodes[node];
+        let own =
+            (0..here.residents.len()).map(|place| (node, place)).filter(|at| self.resident(*at).room == Some(room));
+        // Of a group, all ranks leave with the one that is in the way.
+        let parts = here.parts.iter().filter(|(_, there)| *there == room).map(|(at, _)| *at);
+        for at in own.chain(parts) {
+            let resident = self.resident(at);
+            let Some(other) = resident.model.filter(|other| *other != number) else { continue };
             if self.may_leave(urgency, other, resident) {
                 most += i128::from(resident.replica.bytes);
-                able.push((resident.replica.jobs > 0, self.value(node, other), (node, place)));
+                able.push((resident.replica.jobs > 0, self.value(at.0, other), at));
             }
         }
         if most < need {
@@ -177,6 +191,11 @@ impl Plan<'_> {
             // Where there is little room left, few models have to be looked at.
             let mut most = self.most_free();
             for number in models {
+                if self.is_group(number) {
+                    self.fill_group(number);
+                    most = self.most_free();
+                    continue;
+                }
                 let need = self.need(number);
                 if need > most {
                     continue;
@@ -242,7 +261,7 @@ impl Plan<'_> {
     }
 
     /// Returns how many bytes a model needs, as far as anybody knows.
-    fn need(&self, number: Number) -> i128 {
+    pub(super) fn need(&self, number: Number) -> i128 {
         i128::from(self.models[number].model.bytes.unwrap_or(0))
     }
 
@@ -256,6 +275,8 @@ impl Plan<'_> {
             seat: self.nodes[node].seat,
             device: room.map(|room| self.rooms[room].device.to_owned()),
             keep,
+            beside: Vec::new(),
+            bytes: self.models[number].model.bytes.unwrap_or(0),
         });
         self.claim(place, number);
     }

@@ -62,6 +62,8 @@ pub(super) struct Here<'a> {
     usual: Range<usize>,
     pub residents: Vec<Resident<'a>>,
     pub kept: Vec<OnShelf<'a>>,
+    /// Replicas of which it has other ranks than the leading one, and on which device.
+    pub parts: Vec<(At, usize)>,
     /// Bytes of its machine's memory that nobody has; `None` where nothing is kept.
     pub shelf: Option<i128>,
     /// How long whoever may leave soonest has to stay.
@@ -75,6 +77,9 @@ pub(super) struct Resident<'a> {
     pub model: Option<Number>,
     pub replica: &'a Replica,
     pub room: Option<usize>,
+    /// Where its other ranks are, and whether a node of those is to have nothing any more.
+    pub beside: Vec<usize>,
+    pub drains: bool,
     pub asked_for: bool,
     /// How long it stays at least if it is asked for, and whether it has.
     pub residence: Duration,
@@ -171,7 +176,36 @@ impl<'a> Plan<'a> {
         for (&seat, node) in &cluster.nodes {
             plan.enter(seat, node, &numbers);
         }
+        for node in 0..plan.nodes.len() {
+            for place in 0..plan.nodes[node].residents.len() {
+                plan.spans((node, place));
+            }
+        }
         plan
+    }
+
+    /// Takes in what a replica has of devices beside its own.
+    fn spans(&mut self, at: At) {
+        let replica = self.replica(at);
+        if replica.stage == Stage::Failed {
+            return;
+        }
+        for (seat, device) in &replica.beside {
+            // Of a node that is not there, nothing is known.
+            let Ok(node) = self.nodes.binary_search_by_key(seat, |here| here.seat) else { continue };
+            let drains = self.nodes[node].node.draining;
+            let room = self.nodes[node].rooms.clone().find(|room| self.rooms[*room].device == device);
+            let resident = &mut self.nodes[at.0].residents[at.1];
+            resident.drains |= drains;
+            let Some(room) = room else { continue };
+            resident.beside.push(room);
+            self.nodes[node].parts.push((at, room));
+            let bytes = i128::from(replica.bytes);
+            self.rooms[room].free -= bytes;
+            if matches!(replica.stage, Stage::Retiring | Stage::Unloading) {
+                self.rooms[room].leaving += bytes;
+            }
+        }
     }
 
     /// Takes a node in.
@@ -196,6 +230,7 @@ impl<'a> Plan<'a> {
             usual,
             residents: Vec::with_capacity(node.replicas.len()),
             kept: Vec::with_capacity(node.kept.len()),
+            parts: Vec::new(),
             shelf: (node.host > 0).then(|| i128::from(node.host)),
             stays: Duration::ZERO,
         };
@@ -253,6 +288,8 @@ impl<'a> Plan<'a> {
             model,
             replica,
             room,
+            beside: Vec::new(),
+            drains: false,
             asked_for: its.is_some_and(|its| its.demand > FADED || its.work.since.is_some()) || replica.jobs > 0,
             residence,
             stayed: self.now.saturating_sub(replica.since) >= residence,

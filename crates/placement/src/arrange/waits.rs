@@ -43,8 +43,14 @@ impl Plan<'_> {
                 return Wait { why: Why::Room, about: None };
             }
             most = here.node.devices.values().copied().max().unwrap_or(0).max(most);
-            let (mut rooms, _) = here.rooms_for(hosted, &self.rooms);
-            let able = !here.node.away && rooms.any(|room| self.rooms[room].all >= bytes);
+            let mut rooms = here.rooms_for(hosted, &self.rooms).0;
+            let large = |room: usize| self.rooms[room].all >= bytes;
+            let able = if self.is_group(number) {
+                self.windows(node, rooms, number).into_iter().any(|window| window.into_iter().all(large))
+            } else {
+                rooms.any(large)
+            };
+            let able = able && !here.node.away;
             if !able && !hosted.replicas.iter().any(|at| at.0 == node) {
                 continue;
             }
@@ -54,6 +60,15 @@ impl Plan<'_> {
         }
         match soonest {
             Some(ready) => Wait { why: Why::Room, about: Some(ready) },
+            None if self.is_group(number) => {
+                let (there, bytes) = self.ranks_there(number);
+                let ranks = hosted.model.ranks;
+                if there >= ranks {
+                    return Wait { why: Why::Room, about: None };
+                }
+                let bytes = u64::try_from(bytes).unwrap_or(0);
+                Wait { why: Why::TooFew { ranks, bytes, there }, about: None }
+            }
             None if most > 0 => {
                 Wait { why: Why::TooLarge { bytes: hosted.model.bytes.unwrap_or(0), most }, about: None }
             }
