@@ -129,6 +129,8 @@ async function pictures() {
   await close(admin, "pictures of /admin");
   const ada = await signedIn(there.keys.ada, "/me");
   await take(ada, "/me", "me", { width: 1280, height: 800 }, "light");
+  await take(ada, `/me/jobs/${there.jobs.waiting}`, "job-waiting", { width: 1280, height: 800 }, "dark");
+  await take(ada, "/me", "me-phone", PHONE, "dark", false);
   await take(ada, `/me/jobs/${there.jobs.failed}`, "job", { width: 1280, height: 700 }, "light");
   await close(ada, "pictures of /me");
 }

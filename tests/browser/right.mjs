@@ -37,7 +37,9 @@ function unseen() {
     range.selectNode(node);
     return [...range.getClientRects()].map((box) => box.right);
   });
-  const moves = (it) => getComputedStyle(it).overflowX !== "visible" && it.scrollWidth > it.clientWidth + 1;
+  // What does not fit a cell lies on the next one.
+  const bounded = (it) => ["TD", "TH"].includes(it.tagName) || getComputedStyle(it).overflowX !== "visible";
+  const moves = (it) => bounded(it) && it.scrollWidth > it.clientWidth + 1;
   const may = (it) => it.closest("pre, svg") || ["INPUT", "SELECT"].includes(it.tagName);
   return [...document.querySelectorAll("body *")]
     .filter(shown)

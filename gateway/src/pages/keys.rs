@@ -159,7 +159,7 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
                 @for class in ids::Class::ALL { option value=(class) { (class) } }
             } }
             label title="how long a job goes on whose client waited for it and is gone" { "Client gone"
-                input.short type="text" name="cancel_when_gone" placeholder="jobs go on, or 30s" autocomplete="off" spellcheck="false"; }
+                input.short type="text" name="cancel_when_gone" placeholder="such as 30s" autocomplete="off" spellcheck="false"; }
             fieldset { legend { "Permits" }
                 @for (name, scope, what, ticked) in boxes {
                     label.box title=(what) { input type="checkbox" name=(name) value="yes" checked[ticked]; " " (scope) }
