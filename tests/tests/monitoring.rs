@@ -263,9 +263,6 @@ fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
         client.expect("result");
     };
     runs("beside two members");
-    for alert in alerts::ALERTS {
-        until(alert.name, || ask(prometheus, alert.value) > 0);
-    }
 
     // Two: nobody is answered, and who asks is named. What comes back is enough.
     lose(&members[1]);
