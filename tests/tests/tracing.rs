@@ -80,6 +80,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     let set = format!("worker_health={worker}");
     let mut up = data.up().key().tiny_models().traced_to(&log);
     up.command.env("VITRINE_OTLP_ENDPOINT", format!("http://{endpoint}")).env("VITRINE_LOG_FORMAT", "json");
+    up.command.env("VITRINE_TRACE_SAMPLE", "1");
     let server = up.arguments(&["--health-listen", &health, "--set", &set]).start();
     server.client("tagged.py").env("WORD", WORD).succeed();
     let metrics = [health, worker].map(|address| {
@@ -184,6 +185,7 @@ fn c12_no_role_of_a_cluster_tells_what_a_user_sends_or_is_sent_or_a_key_and_a_tr
         &[
             ("VITRINE_LOG", "trace"),
             ("VITRINE_LOG_FORMAT", "json"),
+            ("VITRINE_TRACE_SAMPLE", "1"),
             ("VITRINE_OTLP_ENDPOINT", &format!("http://{endpoint}")),
         ],
     );
