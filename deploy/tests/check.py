@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the units of systemd and the compose file, without starting either.
+"""Checks the units of systemd, the compose file and what images are made of, without starting any of them.
 
     python3 deploy/tests/check.py [--programs target/debug]
 """
 import argparse
+import json
 import os
 import re
 import shutil
@@ -14,8 +15,14 @@ import time
 import tomllib
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 DEPLOY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(DEPLOY))
+import contents  # noqa: E402
+import images  # noqa: E402
+import run_images  # noqa: E402
+
 ROOT = DEPLOY.parent
 UNITS = sorted((DEPLOY / "systemd/units").glob("*.service"))
 PROGRAMS = None
@@ -160,6 +167,45 @@ def what_stands_in_comments_can_be_used_too():
             assert done.returncode == 0 and "the settings can be used" in done.stderr, f"{file}: {done.stderr}\n{path.read_text()}"
 
 
+def the_folder_of_an_image_is_made_twice_alike_and_lists_all_that_is_in_it():
+    """What `make images-test` does to every image as it is built, of the one without libtorch, and without a builder."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return "left out: it takes root, who gives files to another user, and Debian's packages"
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for place in ("first", "second"):
+            made = images.context("server", PROGRAMS, Path(folder) / place)
+            found.append(entries(made / "root"))
+        differ = {name for name in found[0].keys() | found[1].keys() if found[0].get(name) != found[1].get(name)}
+        assert not differ and len(found[0]) > 1000, f"{len(found[0])} files, of which differ {sorted(differ)[:9]}"
+        image = SimpleNamespace(root=made / "root")
+        run_images.everything_in_it_is_listed_with_its_licence("server", image)
+        # One byte more would show.
+        with open(made / "root/opt/vitrine/usr/bin/vitrine", "ab") as program:
+            program.write(b"x")
+        other = entries(made / "root")
+        assert [name for name in other if other[name] != found[1][name]] == ["opt/vitrine/usr/bin/vitrine"]
+
+
+def entries(root):
+    """Returns all that a layer has of each file."""
+    found = {}
+    for path in root.rglob("*"):
+        about = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else contents.digest(path) if path.is_file() else None
+        found[str(path.relative_to(root))] = (about.st_mode, about.st_uid, about.st_gid, about.st_mtime, content)
+    return found
+
+
+def every_image_has_a_health_check_that_its_program_knows():
+    for file in sorted(DEPLOY.glob("*.Containerfile")):
+        [check] = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", file.read_text(), re.M)
+        program, *arguments = json.loads(check)
+        done = subprocess.run([PROGRAMS / program, *arguments[:-1], "http://127.0.0.1:9/livez"], capture_output=True, text=True)
+        assert done.returncode == 1 and "nothing answers at" in done.stderr, f"{file.name}: {done.stderr}"
+        assert re.fullmatch(r"http://127.0.0.1:8100/(readyz|livez)", arguments[-1]), f"{file.name}: {arguments}"
+
+
 def written(root, name):
     """Returns where a file or folder lies that settings name; it is made there."""
     place = root / name.strip('"').lstrip("/")
@@ -220,6 +266,8 @@ CHECKS = [
     the_compose_file_has_nobody_who_is_root_and_names_what_it_is_given,
     the_settings_of_the_compose_file_can_be_used,
     what_stands_in_comments_can_be_used_too,
+    every_image_has_a_health_check_that_its_program_knows,
+    the_folder_of_an_image_is_made_twice_alike_and_lists_all_that_is_in_it,
 ]
 
 
@@ -234,8 +282,7 @@ def main():
     for check in CHECKS:
         start, name = time.monotonic(), check.__name__.replace("_", " ")
         try:
-            check()
-            verdict = "ok"
+            verdict = check() or "ok"
         except Exception as fault:
             failed += 1
             verdict = f"FAILED\n{fault if isinstance(fault, AssertionError) and str(fault) else traceback.format_exc()}"

@@ -5,6 +5,7 @@
 mod assets;
 mod audit;
 mod chart;
+mod graph;
 mod jobs;
 mod keys;
 mod layout;
@@ -96,6 +97,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/workers", get(show_workers))
         .route("/admin/workers/{name}/{act}", post(alter_worker))
         .route("/admin/usage", get(show_usage))
+        .route("/admin/usage.csv", get(download_usage))
         .route("/admin/tenants", get(show_tenants).post(create_tenant))
         .route("/admin/tenants/{name}", get(show_tenant))
         .route("/admin/tenants/{name}/quota", post(give_quota))
@@ -110,6 +112,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/me/jobs/{id}", get(show_my_job))
         .route("/me/jobs/{id}/live", get(follow_my_job))
         .route("/me/jobs/{id}/cancel", post(cancel_my_job))
+        .route("/me/jobs/{id}/graph.svg", get(show_graph))
         .route("/me/jobs/{id}/result", get(result))
         .route("/me/keys", post(create_own_key))
         .route("/me/keys/{id}/revoke", post(revoke_own_key))
@@ -275,7 +278,7 @@ async fn parts_of(gateway: &Gateway, wanted: &[String], reach: Reach) -> Result<
     let part = |name: &String| {
         Some(match name.as_str() {
             "status" => ("status", layout::status(now.trouble().as_ref())),
-            "numbers" => ("numbers", overview::numbers(&now, &minutes)),
+            "numbers" => ("numbers", overview::figures(&now, &minutes)),
             "queue" => ("queue", overview::queue(&now)),
             "workers" => ("workers", workers::table(&now, false)),
             // The same with what can be done to them.
@@ -380,6 +383,19 @@ async fn cancel_my_job(
     job::own(&gateway, &principal, &id).await?;
     let record = job::end(&gateway, &principal, &id).await?;
     Ok(v1::jobs::ended(&principal, &record, Redirect::to(&format!("/me/jobs/{}", record.id))))
+}
+
+async fn show_graph(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let principal = caller.permitted(Scope::ReadOwn)?;
+    let record = job::own(&gateway, &principal, &id).await?;
+    let drawn = graph::draw(&gateway, &principal, &record).await?;
+    // A program never changes.
+    let kept = (header::CACHE_CONTROL, "private, max-age=3600");
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml"), kept], drawn).into_response())
 }
 
 /// Leads to a result by a link that is as good as any other.
@@ -509,6 +525,17 @@ async fn show_usage(
     let principal = operator(caller)?;
     let body = usage::search(&gateway, &principal, asked(search)?).await?;
     Ok(page("Usage", &principal, Tab::Usage, &body))
+}
+
+async fn download_usage(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    search: Asked<usage::Search>,
+) -> Result<Response, Error> {
+    let principal = operator(caller)?;
+    let text = usage::csv(&gateway, &principal, &asked(search)?).await?;
+    let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8");
+    Ok(([kind, (header::CONTENT_DISPOSITION, "attachment; filename=\"usage.csv\"")], text).into_response())
 }
 
 async fn alter_worker(

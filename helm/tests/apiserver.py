@@ -183,6 +183,58 @@ def both_helms_install_upgrade_and_roll_back(server):
             assert server.get("secret", token, namespace)["data"] == first, "an end took what is to be kept"
 
 
+def what_the_page_tells_people_to_type_is_taken(server):
+    """All of it that takes no node, no custom resource and no other server, in its order."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+    # Each with its here-document, where it has one.
+    commands = [one for block in blocks for one in re.findall(r"^(?:kubectl|helm) (?:[^\n]*<<'END'\n.*?^END$|[^\n]*)", block, re.M | re.S)]
+    spans = [span.replace("\\|", "|") for span in re.findall(r"`([^`\n]*kubectl create [^`\n]*)`", page)]
+    taken = [one for one in commands if not re.search(NEEDS_MORE, one)]
+    assert len(taken) >= 7 and len(spans) == 4, (taken, spans)
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        (here / "helm").mkdir()
+        old_chart(here).rename(here / "helm" / "vitrine")
+        with open(here / "helm/vitrine/examples/trial.yaml", "a") as trial:
+            trial.write("\ntls: {mode: none}\n")
+        shutil.copy(here / "helm/vitrine/examples/trial.yaml", here / "values.yaml")
+        for name in ("ca.crt", "tls.crt", "tls.key", "secret-access-key"):
+            (here / name).write_text("text\n")
+        (here / "bin").mkdir()
+        (here / "bin/helm").symlink_to(HELMS["Helm 3"])
+        if (TOOLS / "kubectl").exists():
+            (here / "bin/kubectl").symlink_to(TOOLS / "kubectl")
+        environment = {"HOME": folder, "PATH": f"{here / 'bin'}:/usr/bin:/bin", "KUBECONFIG": str(server.config)}
+        # The examples have it, too.
+        server.kubectl("delete", "priorityclass", "research", "--ignore-not-found")
+
+        def type_in(command):
+            done = subprocess.run(["sh", "-ec", command], cwd=here, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+        first, *others = taken
+        type_in(first)
+        # Whoever types has it before the next command.
+        until("the namespace's account", lambda: server.kubectl("get", "serviceaccount", "default", "--namespace", NAMESPACE))
+        for command in others:
+            type_in(command)
+        # What is made for service, in a namespace where nothing was tried before.
+        server.namespace("service")
+        config = json.loads(server.config.read_text())
+        config["contexts"][0]["context"]["namespace"] = "service"
+        (here / "kubeconfig").write_text(json.dumps(config))
+        environment["KUBECONFIG"] = str(here / "kubeconfig")
+        for command in spans:
+            type_in(command)
+        found = json.loads(server.kubectl("get", "deployments,statefulsets", "--namespace", NAMESPACE, "--output", "json"))["items"]
+        assert found and all(one["spec"]["replicas"] > 0 for one in found), "what was scaled to nothing is there again"
+
+
+# What wants a node, or a custom resource.
+NEEDS_MORE = r"^kubectl (wait|cp|exec)\b|--for=delete|scaledobjects"
+
+
 # What is changed of a template, and what the API server says of it.
 FAULTS = [
     (
@@ -263,7 +315,12 @@ def end(process):
         process.wait()
 
 
-CHECKS = [every_example_is_taken, what_schemas_let_pass_is_refused, both_helms_install_upgrade_and_roll_back]
+CHECKS = [
+    every_example_is_taken,
+    what_schemas_let_pass_is_refused,
+    both_helms_install_upgrade_and_roll_back,
+    what_the_page_tells_people_to_type_is_taken,
+]
 
 
 def main():

@@ -41,6 +41,10 @@ BY_TEMPLATES = [
     ({"modelVolumes": [{"name": "models", "emptyDir": {"sizeLimit": "1Gi"}}]}, "say with fill"),
     ({"workerPools": [{"name": "p", "models": ["gpt3"]}]}, "none of models"),
     ({"workerPools": [{"name": "p"}, {"name": "p"}]}, 'two are called "p"'),
+    (
+        {"models": [{"name": "gpt2", "volume": "models", "ranks": 4}], "workerPools": [{"name": "p", "models": ["gpt2"], "gpus": {"count": 2}}]},
+        'on 4 ranks, a GPU each, and its workers have 2',
+    ),
     ({"workerPools": [{"name": "p", "autoscaling": {"mode": "keda"}}]}, "autoscaling.serverAddress"),
     ({"workerPools": [{"name": "p", "autoscaling": {"mode": "hpa"}}]}, "autoscaling.externalMetric"),
     ({"workerPools": [{"name": "p", "gpus": {"dra": {"deviceClassName": "gpu"}}}]}, "gpus.count 0"),

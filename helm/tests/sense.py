@@ -239,6 +239,64 @@ def every_alert_can_be_parsed_and_names_of_metrics_are_in_one_place():
         assert file.name == "_metrics.tpl" or not literal, f"{file.name} names {literal}"
 
 
+def pods_of_a_role_are_spread_and_those_with_gpus_find_their_nodes():
+    queues = set()
+    for example in EXAMPLES:
+        for workload in workloads(render("Helm 3", example)):
+            template = workload["spec"]["template"]
+            spec, labels, name = template["spec"], template["metadata"]["labels"], f"{example.name}: {workload['metadata']['name']}"
+            if role(workload) == "etcd":
+                continue
+            spread = {one["topologyKey"]: one["labelSelector"]["matchLabels"] for one in spec["topologySpreadConstraints"]}
+            wanted = yaml.safe_load(example.read_text()).get("topologySpread", {})
+            keys = {"kubernetes.io/hostname": "node", "topology.kubernetes.io/zone": "zone"}
+            assert spread.keys() == {key for key, value in keys.items() if wanted.get(value, "ScheduleAnyway")}, name
+            assert all(selector.items() <= labels.items() for selector in spread.values()), name
+            resources = containers(workload)[-1]["resources"]
+            gpus = {key for key in resources["limits"] if key not in ("memory", "cpu")}
+            if gpus or "claims" in resources:
+                assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"], name
+            assert bool(spec.get("resourceClaims")) == ("claims" in resources), name
+            queue = labels.get("kueue.x-k8s.io/queue-name")
+            assert queue == workload["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"), name
+            queues.add(queue)
+    assert queues == {None, "research"}, queues
+
+
+def a_model_on_several_ranks_has_a_gpu_for_each_in_one_pod():
+    seen = 0
+    for example in EXAMPLES:
+        everything, values = render("Helm 3", example), yaml.safe_load(example.read_text())
+        pools = {one["spec"]["template"]["metadata"]["labels"].get("vitrine.internal/pool"): one for one in workloads(everything)}
+        [scheduler] = [one for one in workloads(everything) if role(one) == "scheduler"]
+        settings = tomllib.loads(named(everything, "ConfigMap")[scheduler["metadata"]["name"]]["data"]["scheduler.toml"])
+        for model in values["models"]:
+            if model.get("ranks", 1) > 1:
+                assert any(one.startswith(f"{model['name']}=") and f"ranks={model['ranks']}" in one for one in settings["models"]), settings["models"]
+                [pool] = [pool["name"] for pool in values["workerPools"] if model["name"] in pool.get("models", [])]
+                assert containers(pools[pool])[-1]["resources"]["limits"]["nvidia.com/gpu"] == model["ranks"], pool
+                seen += 1
+    assert seen, "no example has such a model"
+
+
+def nothing_in_front_ends_what_clients_follow():
+    seen = set()
+    for example in EXAMPLES:
+        for route in render("Helm 3", example):
+            if route["kind"] == "HTTPRoute":
+                assert all(rule["timeouts"] == {"request": "0s", "backendRequest": "0s"} for rule in route["spec"]["rules"]), example.name
+            if route["kind"] == "GRPCRoute":
+                # Its rules have no timeout to set, and none by default.
+                assert all("timeouts" not in rule for rule in route["spec"]["rules"]), example.name
+            if route["kind"] == "Ingress":
+                told = route["metadata"]["annotations"]
+                assert int(told["nginx.ingress.kubernetes.io/proxy-read-timeout"]) >= 3600, told
+                assert told["nginx.ingress.kubernetes.io/proxy-body-size"] in ("0", "65m", "70m"), told
+            if route["kind"] in ("HTTPRoute", "GRPCRoute", "Ingress"):
+                seen.add(route["kind"])
+    assert seen == {"HTTPRoute", "GRPCRoute", "Ingress"}, seen
+
+
 def no_secret_lies_in_a_config_map():
     for example in EXAMPLES:
         for config in named(render("Helm 3", example), "ConfigMap").values():
@@ -260,5 +318,8 @@ CHECKS = [
     a_rollout_neither_needs_more_gpus_nor_goes_on_while_models_load,
     no_autoscaler_fights_with_a_number_of_replicas_or_falls_silent,
     every_alert_can_be_parsed_and_names_of_metrics_are_in_one_place,
+    pods_of_a_role_are_spread_and_those_with_gpus_find_their_nodes,
+    a_model_on_several_ranks_has_a_gpu_for_each_in_one_pod,
+    nothing_in_front_ends_what_clients_follow,
     no_secret_lies_in_a_config_map,
 ]

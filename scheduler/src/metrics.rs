@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use placement::Move;
 use store::{Fault, JobRecord, Outcome, State};
 use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, TENANT};
 
@@ -75,6 +76,12 @@ pub static REPLICAS: Gauge = Gauge::new(
      on no device.",
     &[MODEL, Label::of("state", &["loading", "ready", "retiring", "unloading", "failed", "warm"])],
 );
+pub static PLACED: Counter = Counter::new(
+    "vitrine_scheduler_placements_total",
+    "Counts decisions about where models are: to load one on a worker, to have it take no more jobs there (retire), to unload it, \
+     and to keep its weights in memory no longer (cool).",
+    &[MODEL, Label::of("action", &["load", "retire", "unload", "cool"])],
+);
 pub static PENDING: Gauge = Gauge::new(
     "vitrine_scheduler_pending_gpus",
     "Says how many more workers, of one GPU each, the jobs would fill that wait beyond the free slots.",
@@ -101,6 +108,7 @@ pub static METRICS: Metrics = &[
     &WORKERS,
     &SLOTS,
     &REPLICAS,
+    &PLACED,
     &PENDING,
     &DEPARTED,
 ];
@@ -140,6 +148,17 @@ pub fn requeued(told: &Told) {
             Told::Lost | Told::Happened(_) => "worker_lost",
         }])
         .one();
+}
+
+/// Counts what was decided of where a model is.
+pub fn placed(decided: &Move) {
+    let (model, action) = match decided {
+        Move::Load { model, .. } => (model, "load"),
+        Move::Retire { model, .. } => (model, "retire"),
+        Move::Unload { model, .. } => (model, "unload"),
+        Move::Cool { model, .. } => (model, "cool"),
+    };
+    PLACED.with(&[&model.to_string(), action]).one();
 }
 
 fn between(from: u64, to: u64) -> Duration {

@@ -74,14 +74,21 @@ async function eachPageIsRight() {
   for (const [key, paths] of [[there.keys.admin, admin], [there.keys.ada, own], [there.keys.audit, ["/admin/audit", "/admin/audit?outcome=refused"]]]) {
     const page = await signedIn(key, paths[0].split("?")[0]);
     for (const path of paths) {
-      for (const [viewport, scheme] of [[DESK, "light"], [PHONE, "dark"]]) {
+      for (const viewport of [DESK, PHONE]) {
         await page.setViewportSize(viewport);
-        await page.emulateMedia({ colorScheme: scheme });
         const answer = await page.goto(there.url + path);
         check(answer.status() === 200, `${path}: ${answer.status()}`);
         const bytes = (await answer.body()).length;
         check(bytes < 100_000, `${path} has ${bytes} bytes`);
-        await isRight(page, `${path} ${scheme}`);
+        for (const scheme of ["light", "dark"]) {
+          await page.emulateMedia({ colorScheme: scheme });
+          await isRight(page, `${path} ${scheme}`);
+        }
+        if (viewport === PHONE) {
+          // So does what is told when it is asked for.
+          await page.$$eval("details", (all) => all.forEach((one) => { one.open = true; }));
+          await isRight(page, `${path}, opened`);
+        }
         if (/^\/admin(\/(jobs|models|workers|usage|tenants|keys))?$/.test(path)) {
           check((await page.locator("#status").count()) === 1, `${path} does not say whether anything is wrong`);
         }
@@ -122,6 +129,8 @@ async function pictures() {
   await close(admin, "pictures of /admin");
   const ada = await signedIn(there.keys.ada, "/me");
   await take(ada, "/me", "me", { width: 1280, height: 800 }, "light");
+  await take(ada, `/me/jobs/${there.jobs.waiting}`, "job-waiting", { width: 1280, height: 800 }, "dark");
+  await take(ada, "/me", "me-phone", PHONE, "dark", false);
   await take(ada, `/me/jobs/${there.jobs.failed}`, "job", { width: 1280, height: 700 }, "light");
   await close(ada, "pictures of /me");
 }
@@ -133,6 +142,7 @@ async function followsWhatHappens() {
   await sees(ada, "#mine", "no room");
   const job = await signedIn(there.keys.ada, `/me/jobs/${there.jobs.waiting}`);
   await sees(job, "#job", "queued");
+  check(await job.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "its program is drawn");
   fs.writeFileSync(there.gate, "");
   await until(admin, "#queue", (text) => !text.includes("no room"));
   await sees(job, "#job", "completed");
@@ -271,6 +281,12 @@ async function acts() {
   await page.fill("[name=tenant]", "ada");
   await page.click("button:text('Filter')");
   await sees(page, "#jobs", "failed: program");
+
+  await page.goto(`${there.url}/admin/usage?by=tenant,model`);
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("a:text('As CSV')")]);
+  const rows = fs.readFileSync(await file.path(), "utf8").trim().split("\n");
+  check(file.suggestedFilename() === "usage.csv" && rows[0] === "tenant,model,jobs,failed_jobs,compute_seconds,request_bytes,result_bytes", rows[0]);
+  check(rows.some((row) => row.startsWith("ada,ndif-test/tiny-gpt2,")), rows.join());
   await close(member, "a key's life");
   await close(page, "acts");
 }
@@ -305,7 +321,7 @@ async function eachRole() {
   await close(ada, "a researcher");
 
   const bob = await told(there.keys.bob, "/me");
-  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`]) check(await status(bob, path) === 404, path);
+  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`, `/me/jobs/${there.jobs.second}/graph.svg`]) check(await status(bob, path) === 404, path);
   await close(bob, "another tenant");
 }
 

@@ -24,6 +24,27 @@ export async function isRight(page, name) {
   check(told.length === 0, `${name}: ${told.join("\n")}`);
   const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   check(wide <= screen, `${name} is ${wide} wide on a screen of ${screen}`);
+  const cut = await page.evaluate(unseen);
+  check(cut.length === 0, `${name} is cut on a screen of ${screen}: ${cut.join("\n")}`);
+}
+
+/// Runs in the page: returns what has something beyond its right edge, or the screen's.
+function unseen() {
+  const shown = (it) => it.checkVisibility() && !it.closest(".hidden, .skip, option");
+  // Of its own words, not of those of elements inside it.
+  const words = (it) => [...it.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).flatMap((node) => {
+    const range = document.createRange();
+    range.selectNode(node);
+    return [...range.getClientRects()].map((box) => box.right);
+  });
+  // What does not fit a cell lies on the next one.
+  const bounded = (it) => ["TD", "TH"].includes(it.tagName) || getComputedStyle(it).overflowX !== "visible";
+  const moves = (it) => bounded(it) && it.scrollWidth > it.clientWidth + 1;
+  const may = (it) => it.closest("pre, svg") || ["INPUT", "SELECT"].includes(it.tagName);
+  return [...document.querySelectorAll("body *")]
+    .filter(shown)
+    .filter((it) => Math.max(it.getBoundingClientRect().right, ...words(it)) > innerWidth + 1 || (moves(it) && !may(it)))
+    .map((it) => it.outerHTML.slice(0, 160));
 }
 
 export function check(holds, sentence) {

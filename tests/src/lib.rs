@@ -16,6 +16,7 @@ use store::{MetadataStore, RedbStore};
 use tempfile::TempDir;
 
 pub mod browser;
+pub mod cluster;
 pub mod http;
 pub mod ports;
 

@@ -423,7 +423,14 @@ fn a_day_has_passed(data: &Data) {
                     4 => failed(Fault::Limit),
                     5 => Event::Cancelled,
                     6 if late => failed(Fault::Server),
-                    _ => Event::Finished { result: Blob::Inline(vec![1].into()), meta: String::new() },
+                    _ => {
+                        let (shared, skipped) = (1.0 + load / 3.0, below(9));
+                        let meta = json!({
+                            "forwards": 1, "occupancy": shared, "rows": 4, "forks": below(3),
+                            "layers_run": 12 - skipped, "layers_skipped": skipped,
+                        });
+                        Event::Finished { result: Blob::Inline(vec![1].into()), meta: meta.to_string() }
+                    }
                 };
                 minute.given(&given);
                 minute.ended(&started.after(1, &event, started.started_at + 100 + below(4_000)).unwrap());

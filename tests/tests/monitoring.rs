@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use observability::{AUTOSCALER, alerts, dashboards, rules};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::{Data, Server, http, ports, root};
+use tests::cluster::Cluster;
+use tests::{Data, Server, http, ports, python, root};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -93,8 +94,13 @@ fn receiver() -> (String, Receiver<String>) {
     (address, received)
 }
 
-/// Starts both, watching a server's two processes.
-fn watch(folder: &Path, targets: &[&str], receiver: &str) -> (String, [Running; 2]) {
+/// Returns how processes that show their metrics are scraped.
+fn job(targets: &[&str]) -> String {
+    format!("{{ job_name: vitrine, static_configs: [{{ targets: {targets:?} }}] }}")
+}
+
+/// Starts both, which watch what is scraped so.
+fn watch(folder: &Path, jobs: &str, receiver: &str) -> (String, [Running; 2]) {
     let [prometheus, alertmanager, cluster] = ports::free();
     let path = |name: &str| folder.join(name).display().to_string();
     fs::write(
@@ -102,7 +108,7 @@ fn watch(folder: &Path, targets: &[&str], receiver: &str) -> (String, [Running; 
         format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{:?}]\n\
              alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [{alertmanager:?}] }}] }}] }}\n\
-             scrape_configs: [{{ job_name: vitrine, static_configs: [{{ targets: {targets:?} }}] }}]\n",
+             scrape_configs: [{jobs}]\n",
             made("rules.yml")
         ),
     )
@@ -163,7 +169,7 @@ fn every_panel_rule_and_query_has_data_and_an_alert_reaches_who_is_to_hear_of_it
     let (webhook, alerts_received) = receiver();
     let folder = data.path("monitoring");
     fs::create_dir(&folder).unwrap();
-    let (prometheus, _running) = watch(&folder, &[&health, &worker_health], &webhook);
+    let (prometheus, _running) = watch(&folder, &job(&[&health, &worker_health]), &webhook);
     let prometheus = prometheus.as_str();
     until("a first look at both processes", || ask(prometheus, "up == 1") == 2);
 
@@ -212,6 +218,61 @@ fn every_panel_rule_and_query_has_data_and_an_alert_reaches_who_is_to_hear_of_it
         let (good, said) = promtool(&["check", "metrics"], std::str::from_utf8(&metrics.body).unwrap());
         assert!(good, "{said}");
     }
+}
+
+#[test]
+fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
+    let data = Data::default();
+    let folder = data.path("cluster");
+    let cluster = Cluster::start(&folder, &[]);
+    let monitoring = data.path("monitoring");
+    fs::create_dir(&monitoring).unwrap();
+    let health = cluster.health();
+    let members = ["etcd-1", "etcd-2", "etcd-3"].map(|name| cluster.server(name));
+    let addresses = members.each_ref().map(|(_, address)| address.trim_start_matches("https://"));
+    let file = |name: &str| folder.join("certificates").join(name).display().to_string();
+    let jobs = format!(
+        "{}, {{ job_name: vitrine-etcd, scheme: https, scrape_timeout: 1s, static_configs: [{{ targets: {addresses:?} }}], \
+         tls_config: {{ ca_file: {:?}, cert_file: {:?}, key_file: {:?} }} }}",
+        job(&health.iter().map(String::as_str).collect::<Vec<_>>()),
+        file("ca.pem"),
+        file("etcd.pem"),
+        file("etcd.key"),
+    );
+    let (webhook, _received) = receiver();
+    let (prometheus, _running) = watch(&monitoring, &jobs, &webhook);
+    let prometheus = prometheus.as_str();
+    until("a first look at all processes", || ask(prometheus, "up == 1") == health.len() + addresses.len());
+
+    // One of three: it is named, and jobs go on.
+    let lose = |member: &(Pid, String)| kill_process(member.0, Signal::STOP).unwrap();
+    lose(&members[2]);
+    let value = |name: &str| alerts::ALERTS.iter().find(|alert| alert.name == name).unwrap();
+    let down =
+        format!("({}) and on (instance) up{{instance={:?}}}", value("VitrineTargetDown").expression(), addresses[2]);
+    until("the lost member's name", || ask(prometheus, &down) == 1);
+    let gateway = cluster.gateway();
+    let key = cluster.about()["api_key"].as_str().unwrap().to_owned();
+    let client = python("poll.py").env("HF_ENDPOINT", &gateway).env("NDIF_HOST", &gateway).env("NDIF_API_KEY", &key);
+    let mut client = client.start();
+    client.expect("here");
+    let mut runs = |block: &str| {
+        client.say(&format!("submit {block}"));
+        let job = client.expect("job ");
+        client.say(&format!("poll {job}"));
+        client.expect("result");
+    };
+    runs("beside two members");
+
+    // Two: nobody is answered, and who asks is named. What comes back is enough.
+    lose(&members[1]);
+    let away = value("VitrineStoreAway").expression();
+    until("who does not reach the store", || ask(prometheus, &away) > 0);
+    for (pid, _) in &members[1..] {
+        kill_process(*pid, Signal::CONT).unwrap();
+    }
+    until("all members", || ask(prometheus, "up == 1") == health.len() + addresses.len());
+    runs("beside all of them");
 }
 
 #[test]

@@ -3,17 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Data, KEY, http, model, ports, program, python, root};
+use tests::cluster::Cluster;
+use tests::{Data, KEY, http, ports, python};
 use tokio::runtime::Runtime;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -82,6 +80,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     let set = format!("worker_health={worker}");
     let mut up = data.up().key().tiny_models().traced_to(&log);
     up.command.env("VITRINE_OTLP_ENDPOINT", format!("http://{endpoint}")).env("VITRINE_LOG_FORMAT", "json");
+    up.command.env("VITRINE_TRACE_SAMPLE", "1");
     let server = up.arguments(&["--health-listen", &health, "--set", &set]).start();
     server.client("tagged.py").env("WORD", WORD).succeed();
     let metrics = [health, worker].map(|address| {
@@ -174,48 +173,6 @@ fn c12_no_line_metric_or_span_has_what_a_user_sends_or_is_sent_or_the_key() {
     assert!(exemplar.is_some(), "no job's time names its trace");
 }
 
-/// `tools/cluster.py` in a folder, which ends with the test.
-struct Cluster(Child);
-
-impl Cluster {
-    fn start(folder: &Path, endpoint: &str) -> Self {
-        let _ = (model("tiny-gpt2"), model("tiny-llama"));
-        let mut command = Command::new(root().join(".venv/bin/python"));
-        command.arg(root().join("tools/cluster.py")).arg("--folder").arg(folder).arg("run");
-        command.arg("--programs").arg(program("vitrine").parent().unwrap());
-        command.env("PYTHONDONTWRITEBYTECODE", "1").env("VITRINE_LOG", "trace").env("VITRINE_LOG_FORMAT", "json");
-        command.env("VITRINE_OTLP_ENDPOINT", format!("http://{endpoint}"));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let ready = lines.any(|line| line == "ready");
-        // What it says later is not wanted, and must not stop it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let cluster = Self(child);
-        assert!(ready, "the cluster did not start");
-        cluster
-    }
-
-    fn end(&mut self) {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // It may have ended already, as the test wanted; its processes end with it.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Returns the value of a key at the top of a file of settings.
-fn setting(file: &Path, key: &str) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).unwrap();
-    line.trim_matches('"').to_owned()
-}
-
 #[test]
 fn c12_no_role_of_a_cluster_tells_what_a_user_sends_or_is_sent_or_a_key_and_a_trace_goes_through_all_of_them() {
     let collector = Collector::default();
@@ -223,20 +180,24 @@ fn c12_no_role_of_a_cluster_tells_what_a_user_sends_or_is_sent_or_a_key_and_a_tr
     let _runtime = collector.start(&endpoint);
     let data = Data::default();
     let folder = data.path("cluster");
-    let mut cluster = Cluster::start(&folder, &endpoint);
-    let about: Value = serde_json::from_slice(&fs::read(folder.join("cluster.json")).unwrap()).unwrap();
+    let mut cluster = Cluster::start(
+        &folder,
+        &[
+            ("VITRINE_LOG", "trace"),
+            ("VITRINE_LOG_FORMAT", "json"),
+            ("VITRINE_TRACE_SAMPLE", "1"),
+            ("VITRINE_OTLP_ENDPOINT", &format!("http://{endpoint}")),
+        ],
+    );
+    let (about, gateway) = (cluster.about(), cluster.gateway());
     let key = about["api_key"].as_str().unwrap().to_owned();
-    let gateway = format!("http://{}", setting(&folder.join("gateway-1.toml"), "listen"));
     let mut client = python("tagged.py").env("WORD", WORD).env("HF_ENDPOINT", &gateway);
     client = client.env("NDIF_HOST", &gateway).env("NDIF_API_KEY", &key);
     client.succeed();
     let mut outputs = Vec::new();
-    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.extension().is_some_and(|extension| extension == "toml") {
-            let address = format!("http://{}", setting(&file, "health"));
-            let metrics = http::get(&address, "/metrics");
-            outputs.push((file.display().to_string(), String::from_utf8(metrics.body).unwrap()));
-        }
+    for address in cluster.health() {
+        let metrics = http::get(&format!("http://{address}"), "/metrics");
+        outputs.push((address, String::from_utf8(metrics.body).unwrap()));
     }
     assert_eq!(outputs.len(), 7, "each role shows its metrics");
     cluster.end();

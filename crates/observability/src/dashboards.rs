@@ -472,6 +472,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (model) (rate(vitrine_scheduler_dispatches_total[5m]))", "{{model}}")],
             ),
             panel(
+                "Placements",
+                "Decisions about where models are, in an hour.",
+                "none",
+                Lines,
+                &[("sum by (action) (increase(vitrine_scheduler_placements_total[1h]))", "{{action}}")],
+            ),
+            panel(
                 "Come back",
                 "Attempts that came to nothing; the jobs run again.",
                 "ops",

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use ids::{ModelKey, TenantId, WorkerId};
+use serde::Deserialize;
 
 use crate::ROOT;
 use crate::error::Error;
@@ -69,6 +70,25 @@ pub struct Tally {
     pub waits: Spread,
     /// From its first step to its end.
     pub runs: Spread,
+    /// Of those that ended.
+    pub passes: Passes,
+}
+
+/// What the forward passes of some jobs came to, as their workers told of each: a pass that several share counts for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Passes {
+    pub forwards: u64,
+    /// Traces in those passes, of every job.
+    #[serde(skip)]
+    pub traces: u64,
+    pub rows: u64,
+    /// Rows that computed only what differs from an equal row before.
+    #[serde(rename = "forks")]
+    pub forked_rows: u64,
+    pub layers_run: u64,
+    /// Layers that had not to be computed.
+    pub layers_skipped: u64,
 }
 
 /// Something that is worth a mark on the axis of time.
@@ -216,6 +236,7 @@ impl Minute {
             (State::Queued | State::Dispatched | State::Running, _) => return,
         };
         *count += 1;
+        tally.passes.add(&Passes::told(&record.meta));
         if record.started_at > 0 {
             tally.runs.add(record.ended_at.saturating_sub(record.started_at));
         }
@@ -269,12 +290,45 @@ impl Tally {
         self.expired += other.expired;
         self.waits.merge(&other.waits);
         self.runs.merge(&other.runs);
+        self.passes.add(&other.passes);
     }
 
     /// Returns how many jobs ended, however they did.
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.completed + self.failed_program + self.failed_limit + self.failed_server + self.cancelled + self.expired
+    }
+}
+
+impl Passes {
+    /// Reads what a worker told of a job that ended; of one that none told of, there is nothing.
+    fn told(meta: &str) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Told {
+            occupancy: f64,
+            #[serde(flatten)]
+            passes: Passes,
+        }
+        let Told { occupancy, passes } = serde_json::from_str(meta).unwrap_or_default();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "counts that are shown, and `as` saturates"
+        )]
+        let traces = (occupancy * passes.forwards as f64).round() as u64;
+        Self { traces, ..passes }
+    }
+
+    /// Adds what else was told.
+    pub fn add(&mut self, other: &Self) {
+        self.forwards += other.forwards;
+        self.traces += other.traces;
+        self.rows += other.rows;
+        self.forked_rows += other.forked_rows;
+        self.layers_run += other.layers_run;
+        self.layers_skipped += other.layers_skipped;
     }
 }
 
@@ -326,6 +380,14 @@ mod tests {
         assert_eq!((tally.given, tally.completed, faults, tally.ended()), (1, 0, [1; 5], 5));
         assert_eq!((tally.waits.count(), tally.runs.count()), (1, 4), "who never ran has no running time");
         assert!((170..=230).contains(&tally.waits.quantile(0.5).unwrap()), "{:?}", tally.waits.quantile(0.5));
+        assert_eq!(tally.passes, Passes::default(), "nobody told of any");
+        let meta = r#"{"execution_time_s":0.1,"forwards":4,"occupancy":2.5,"rows":8,"forks":3,"layers_run":9,"layers_skipped":3}"#;
+        let result = Blob::Inline(vec![1].into());
+        let finished = started.after(1, &Event::Finished { result, meta: meta.into() }, 1_400).unwrap();
+        minute.ended(&finished);
+        minute.ended(&finished);
+        let passes = Passes { forwards: 8, traces: 20, rows: 16, forked_rows: 6, layers_run: 18, layers_skipped: 6 };
+        assert_eq!(minute.tallies[&Some((given.tenant, given.model))].passes, passes);
     }
 
     #[test]
@@ -344,7 +406,10 @@ mod tests {
         let store = Arc::new(MemoryStore::new(1));
         let history = History::new(store.clone());
         let mut minute = Minute { running: 3, ..Minute::default() };
-        minute.given(&given(&queued("ada")));
+        let first = queued("ada");
+        minute.given(&given(&first));
+        minute.line(&first.tenant, &first.model).passes =
+            Passes { forwards: 6, traces: 5, rows: 4, forked_rows: 3, layers_run: 2, layers_skipped: 1 };
         minute.waits(&TenantId::new("bob"), &ModelKey::new("o/n", None), 7);
         minute.happened(5, What::WorkerDied(WorkerId::new("w")));
         minute.happened(6, What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", Some("main".into()))));

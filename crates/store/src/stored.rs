@@ -9,7 +9,7 @@ use telemetry::trace::Trace;
 
 use crate::election::Leader;
 use crate::error::Error;
-use crate::history::{Happening, Minute, Pulse, Spread, Tally, What};
+use crate::history::{Happening, Minute, Passes, Pulse, Spread, Tally, What};
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
 use crate::messages;
 use crate::metadata::Entry;
@@ -333,6 +333,7 @@ pub fn minute(minute: &Minute) -> Vec<u8> {
     let tallies = minute.tallies.iter().map(|(line, tally)| {
         let Tally { waiting, given, completed, failed_program, failed_limit, .. } = *tally;
         let Tally { failed_server, cancelled, expired, .. } = *tally;
+        let Passes { forwards, traces, rows, forked_rows, layers_run, layers_skipped } = tally.passes;
         let (waits, runs) = (tally.waits.counts().to_vec(), tally.runs.counts().to_vec());
         let (tenant, model) = line.as_ref().map(|(tenant, model)| (tenant.to_string(), messages::model(model))).unzip();
         stored::Tally {
@@ -348,6 +349,7 @@ pub fn minute(minute: &Minute) -> Vec<u8> {
             expired,
             waits,
             runs,
+            passes: Some(stored::Passes { forwards, traces, rows, forked_rows, layers_run, layers_skipped }),
         }
     });
     let happenings = minute.happenings.iter().map(|Happening { at, what }| {
@@ -373,6 +375,8 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
     let stored::Minute { running, tallies, happenings } = decode::<stored::Minute>(entry)?;
     let tallies = tallies.into_iter().map(|it| {
         let line = it.model.map(|model| (TenantId::new(it.tenant), messages::read_model(model)));
+        let stored::Passes { forwards, traces, rows, forked_rows, layers_run, layers_skipped } =
+            it.passes.unwrap_or_default();
         let tally = Tally {
             waiting: it.waiting,
             given: it.given,
@@ -384,6 +388,7 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
             expired: it.expired,
             waits: Spread::from_counts(it.waits),
             runs: Spread::from_counts(it.runs),
+            passes: Passes { forwards, traces, rows, forked_rows, layers_run, layers_skipped },
         };
         (line, tally)
     });

@@ -16,7 +16,7 @@ pub struct Options {
     #[arg(long, global = true, env = OTLP_ENDPOINT, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
     /// Which part of all jobs to trace, from 0 to 1. A request that is part of a trace is traced in any case.
-    #[arg(long, global = true, env = TRACE_SAMPLE, default_value_t = 1.0, value_name = "PART")]
+    #[arg(long, global = true, env = TRACE_SAMPLE, default_value_t = 0.1, value_name = "PART")]
     pub(crate) trace_sample: f64,
 }
 

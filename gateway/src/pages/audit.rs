@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use store::{AuditEntry, AuditPlace, AuditWanted};
 
-use super::layout::{self, empty};
+use super::layout::{self, column, empty, looking, numbers, table};
 use super::now::Now;
 use super::units::{ago, nothing};
 use crate::{Error, Gateway};
@@ -47,7 +47,7 @@ pub async fn search(gateway: &Gateway, now: &Now, search: Search) -> Result<Mark
                     @if next.is_some() { "There are older entries that were not looked at yet." }
                     @else { "Ask for less, or look at " a href="/admin/audit" { "all of it" } "." }
                 }))
-            } @else { (table(&entries, now.at)) }
+            } @else { (rows(&entries, now.at)) }
             @if let Some(next) = next { p { a.older href=(older(&search, &next)) { "Older" } } }
         }
     })
@@ -76,7 +76,7 @@ fn filters(search: &Search) -> Markup {
 }
 
 /// A row an entry.
-fn table(entries: &[AuditEntry], now: u64) -> Markup {
+fn rows(entries: &[AuditEntry], now: u64) -> Markup {
     let told = |text: &str| {
         if text.is_empty() {
             nothing()
@@ -84,26 +84,30 @@ fn table(entries: &[AuditEntry], now: u64) -> Markup {
             html! { (text) }
         }
     };
-    html! {
-        div.scroll tabindex="0" role="group" aria-label="Audit trail" { table {
-            thead { tr {
-                th.number scope="col" { "When" } th scope="col" { "Outcome" } th scope="col" { "What" }
-                th scope="col" { "Tenant" } th scope="col" { "Key" } th scope="col" { "Address" }
-                th scope="col" { "Asked for" } th.number scope="col" { "Times" }
-            } }
-            tbody { @for entry in entries { tr {
-                td.number { (ago(entry.at, now)) }
-                td { (match entry.refused() {
-                    true => layout::state("degraded", &format!("refused, {}", entry.status)),
-                    false => layout::state("well", "done"),
-                }) }
-                td.text { (told(&entry.what)) }
-                td { (told(&entry.tenant)) }
-                td.id { (told(&entry.key)) }
-                td { (told(&entry.address)) }
-                td { code title=(entry.request_id) { (told(&entry.action)) } }
-                td.number { (entry.count) }
-            } } }
-        } }
-    }
+    let columns = [
+        numbers("When"),
+        column("Outcome"),
+        looking("text", "What"),
+        column("Tenant"),
+        looking("id", "Key"),
+        column("Address"),
+        looking("long", "Asked for"),
+        numbers("Times"),
+    ];
+    let rows = entries.iter().map(|entry| {
+        vec![
+            ago(entry.at, now),
+            match entry.refused() {
+                true => layout::state("degraded", &format!("refused, {}", entry.status)),
+                false => layout::state("well", "done"),
+            },
+            told(&entry.what),
+            told(&entry.tenant),
+            told(&entry.key),
+            told(&entry.address),
+            html! { code title=(entry.request_id) { (told(&entry.action)) } },
+            html! { (entry.count) },
+        ]
+    });
+    table("Audit trail", &columns, rows)
 }

@@ -7,10 +7,13 @@ use std::fmt::Write;
 use maud::{Markup, html};
 use store::history::{Happening, Minute, What};
 
+use super::layout::{column, numbers, table};
 use super::units;
 
 /// Rows of the table behind a chart.
 const ROWS: usize = 12;
+/// Letters of a name beside a line.
+const NAME: usize = 18;
 /// How far the names at the lines' ends are apart at least, in hundredths of the height.
 const APART: f64 = 15.0;
 
@@ -47,6 +50,9 @@ pub enum Unit {
     Jobs,
     JobsPerMinute,
     Milliseconds,
+    /// Traces in a pass.
+    Traces,
+    Percent,
 }
 
 /// One line.
@@ -179,6 +185,8 @@ impl Unit {
             Self::Jobs => "jobs",
             Self::JobsPerMinute => "jobs/min",
             Self::Milliseconds => "time",
+            Self::Traces => "traces/pass",
+            Self::Percent => "%",
         }
     }
 }
@@ -227,7 +235,7 @@ impl Chart<'_> {
                         @for (y, index) in ends(&lasts, top) {
                             @if let (Some(series), Some(Some(last))) = (self.series.get(index), lasts.get(index)) {
                                 text class={ "end " (series.look) } x="6" y={ (format!("{y:.1}")) "%" } dy="4" {
-                                    (self.unit.write(*last)) " " (series.name)
+                                    (self.unit.write(*last)) " " (shortened(&series.name))
                                 }
                             }
                         }
@@ -244,28 +252,30 @@ impl Chart<'_> {
     /// Shows the same in a few rows.
     fn table(&self, past: &Past) -> Markup {
         let step = past.steps.len().div_ceil(ROWS).max(1);
+        let mut columns = vec![column("UTC")];
+        columns.extend(self.series.iter().map(|series| numbers(&*series.name)));
+        let rows = (0..past.steps.len()).step_by(step).map(|row| {
+            let value = |series: &Series| {
+                most(&series.values, row, step).map_or_else(units::nothing, |value| html! { (self.unit.write(value)) })
+            };
+            let time = html! { (units::clock(past.begins(row))) };
+            std::iter::once(time).chain(self.series.iter().map(value)).collect()
+        });
         html! {
             details {
                 summary { "As a table" }
-                table {
-                    thead { tr { th scope="col" { "UTC" } @for series in &self.series { th.number scope="col" { (series.name) } } } }
-                    tbody {
-                        @for row in (0..past.steps.len()).step_by(step) {
-                            tr {
-                                th scope="row" { (units::clock(past.begins(row))) }
-                                @for series in &self.series { td.number {
-                                    @match most(&series.values, row, step) {
-                                        Some(value) => (self.unit.write(value)),
-                                        None => (units::nothing()),
-                                    }
-                                } }
-                            }
-                        }
-                    }
-                }
+                (table(self.title, &columns, rows))
                 p.note { "The most of each " (step) " steps." }
             }
         }
+    }
+}
+
+/// Returns as much of a name as there is room for beside a line; the table has the whole.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 

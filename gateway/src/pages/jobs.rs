@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Before, JobRecord, Jobs, Newest, State, Wanted};
 
-use super::layout::{self, empty};
+use super::graph;
+use super::layout::{self, column, empty, looking, numbers};
 use super::now::Now;
 use super::units::{ago, bytes, moment, nothing, short, span, until};
 use crate::v1::jobs::{failure, model, must_end_by, must_start_by};
@@ -108,35 +109,37 @@ fn listed(newest: &Newest, now: &Now, search: &Search) -> Markup {
                     @if older.is_some() { "There are older ones that were not looked at yet." }
                     @else { "Ask for less, or look at " a href="/admin/jobs" { "all of them" } "." }
                 }))
-            } @else { (table(&newest.jobs, now, "/admin/jobs/", true)) }
+            } @else { (rows(&newest.jobs, now)) }
             @if let Some(older) = older { p { a.older href=(older) { "Older" } } }
         }
     }
 }
 
 /// A row a job.
-fn table(jobs: &[JobRecord], now: &Now, path: &str, whose: bool) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="group" aria-label="Jobs" { table {
-            thead { tr {
-                th scope="col" { "Job" }
-                @if whose { th scope="col" { "Tenant" } }
-                th scope="col" { "Model" } th scope="col" { "State" }
-                th.number scope="col" { "Accepted" } th.number scope="col" { "Waited" } th.number scope="col" { "Ran" }
-                th.number scope="col" { "Result" }
-            } }
-            tbody { @for job in jobs { tr {
-                td { a.id href={ (path) (job.id) } title=(job.id) { (short(&job.id.to_string())) } }
-                @if whose { td { (job.tenant) } }
-                td { (job.model) }
-                td { (state(job)) }
-                td.number { (ago(job.accepted_at, now.at)) }
-                td.number { (waited(job, now.at)) }
-                td.number { (ran(job, now.at)) }
-                td.number { @match progress::result(job) { Some(result) => (bytes(result.len())), None => (nothing()) } }
-            } } }
-        } }
-    }
+fn rows(jobs: &[JobRecord], now: &Now) -> Markup {
+    let columns = [
+        column("Job"),
+        column("Tenant"),
+        looking("long", "Model"),
+        column("State"),
+        numbers("Accepted"),
+        numbers("Waited"),
+        numbers("Ran"),
+        numbers("Result"),
+    ];
+    let rows = jobs.iter().map(|job| {
+        vec![
+            html! { a.id href={ "/admin/jobs/" (job.id) } title=(job.id) { (short(&job.id.to_string())) } },
+            html! { (job.tenant) },
+            html! { (job.model) },
+            state(job),
+            ago(job.accepted_at, now.at),
+            waited(job, now.at),
+            ran(job, now.at),
+            progress::result(job).map_or_else(nothing, |result| html! { (bytes(result.len())) }),
+        ]
+    });
+    layout::table("Jobs", &columns, rows)
 }
 
 /// How far a job is; of one that failed, by whose fault.
@@ -186,6 +189,7 @@ pub async fn one(
     Ok(html! {
         h1 { "Job " span.id data-copy=(job.id) { (job.id) } span #stale.stale hidden {} }
         div #live data-live={ (path) "/live" } { (part(gateway, now, principal, job).await?) }
+        @if is_own(principal, job) { (graph::part(job)) }
         @if !job.state.terminal() { (end(path)) }
     })
 }
@@ -195,7 +199,7 @@ pub async fn one(
 /// # Errors
 /// Failures of the store.
 pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &JobRecord) -> Result<Markup, Error> {
-    let own = job.tenant == principal.tenant && principal.may(Scope::ReadOwn);
+    let own = is_own(principal, job);
     let printed = if own { printed(&gateway.jobs, job).await? } else { String::new() };
     Ok(html! {
         div #job {
@@ -226,6 +230,10 @@ pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &Job
             } }
         }
     })
+}
+
+fn is_own(principal: &Principal, job: &JobRecord) -> bool {
+    job.tenant == principal.tenant && principal.may(Scope::ReadOwn)
 }
 
 /// The way to end a job: what comes of it is said first.

@@ -4,7 +4,7 @@ use auth::{KeyRecord, Scope, Tenant};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::layout::{self, empty};
+use super::layout::{self, column, empty, looking, unnamed};
 use super::now::Now;
 use super::units::{date, nothing};
 use crate::v1;
@@ -159,7 +159,7 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
                 @for class in ids::Class::ALL { option value=(class) { (class) } }
             } }
             label title="how long a job goes on whose client waited for it and is gone" { "Client gone"
-                input.short type="text" name="cancel_when_gone" placeholder="jobs go on, or 30s" autocomplete="off" spellcheck="false"; }
+                input.short type="text" name="cancel_when_gone" placeholder="such as 30s" autocomplete="off" spellcheck="false"; }
             fieldset { legend { "Permits" }
                 @for (name, scope, what, ticked) in boxes {
                     label.box title=(what) { input type="checkbox" name=(name) value="yes" checked[ticked]; " " (scope) }
@@ -173,37 +173,43 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
 /// A row a key.
 pub fn table(keys: &[KeyRecord], acts: &Acts<'_>) -> Markup {
     let (some, all) = (!matches!(acts, Acts::None), matches!(acts, Acts::All(_)));
-    html! {
-        div.scroll tabindex="0" role="group" aria-label="Keys" { table {
-            thead { tr {
-                th scope="col" { "Key" } @if all { th scope="col" { "Tenant" } } th scope="col" { "Permits" }
-                th scope="col" { "Class" } th scope="col" { "Note" } th scope="col" { "Created" } th scope="col" { "Ends" }
-                @if some { th scope="col" { span.hidden { "Acts" } } }
-            } }
-            tbody { @for key in keys { tr {
-                td.id { (key.id) }
-                @if all { td { (key.tenant) } }
-                td { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } }
-                td { @match key.terms.class { Some(class) => (class), None => "its tenant's" } }
-                td.text {
-                    @match &key.note { Some(note) => (note), None => (nothing()) }
-                    @if let Some(owner) = &key.owner { " " span.note { "made by " (owner) } }
-                    @if let Some(seconds) = key.terms.cancel_when_gone {
-                        " " span.note { "ends its jobs " (v1::keys::duration(seconds)) " after their client is gone" }
-                    }
-                }
-                td { (date(key.created_at)) }
-                td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }
-                @match acts {
-                    Acts::None => {},
-                    Acts::All(own) if **own == key.id => td.acts { span.note { "yours, now" } },
-                    Acts::All(_) => td.acts { (revoke(key, "/admin/keys")) },
-                    Acts::Own(user) if key.owner.as_deref() == Some(*user) => td.acts { (revoke(key, "/me/keys")) },
-                    Acts::Own(_) => td.acts {},
-                }
-            } } }
-        } }
+    let mut columns = vec![looking("id", "Key")];
+    if all {
+        columns.push(column("Tenant"));
     }
+    columns.extend([column("Permits"), column("Class"), looking("text", "Note"), column("Created"), column("Ends")]);
+    if some {
+        columns.push(unnamed("acts", "Acts"));
+    }
+    let rows = keys.iter().map(|key| {
+        let mut cells = vec![html! { (key.id) }];
+        if all {
+            cells.push(html! { (key.tenant) });
+        }
+        cells.extend([
+            html! { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } },
+            html! { @match key.terms.class { Some(class) => (class), None => "its tenant's" } },
+            html! {
+                @match &key.note { Some(note) => (note), None => (nothing()) }
+                @if let Some(owner) = &key.owner { " " span.note { "made by " (owner) } }
+                @if let Some(seconds) = key.terms.cancel_when_gone {
+                    " " span.note { "ends its jobs " (v1::keys::duration(seconds)) " after their client is gone" }
+                }
+            },
+            date(key.created_at),
+            key.expires_at.map_or_else(|| html! { "never" }, date),
+        ]);
+        if some {
+            cells.push(match acts {
+                Acts::All(own) if **own == key.id => html! { span.note { "yours, now" } },
+                Acts::All(_) => revoke(key, "/admin/keys"),
+                Acts::Own(user) if key.owner.as_deref() == Some(*user) => revoke(key, "/me/keys"),
+                Acts::None | Acts::Own(_) => Markup::default(),
+            });
+        }
+        cells
+    });
+    layout::table("Keys", &columns, rows)
 }
 
 fn revoke(key: &KeyRecord, path: &str) -> Markup {

@@ -152,6 +152,55 @@ pub fn status(trouble: Option<&Trouble>) -> Markup {
     }
 }
 
+/// A column of a table: its name, and how its cells look.
+pub struct Column {
+    name: String,
+    look: &'static str,
+    /// Whether the name is for those alone who do not see what stands there.
+    hidden: bool,
+}
+
+const NUMBER: &str = "number";
+
+/// Returns a column of words.
+pub fn column(name: impl Into<String>) -> Column {
+    looking("", name)
+}
+
+/// Returns a column of numbers.
+pub fn numbers(name: impl Into<String>) -> Column {
+    looking(NUMBER, name)
+}
+
+/// Returns a column whose cells look as the style sheet says of a class.
+pub fn looking(look: &'static str, name: impl Into<String>) -> Column {
+    Column { name: name.into(), look, hidden: false }
+}
+
+/// Returns a column of which everybody sees what it is.
+pub fn unnamed(look: &'static str, name: impl Into<String>) -> Column {
+    Column { hidden: true, ..looking(look, name) }
+}
+
+/// Shows a table. A row's first cell names it. Each other says under which column it stands: on a narrow screen, a row is a list of
+/// what it has.
+pub fn table(label: &str, columns: &[Column], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup {
+    let class = |column: &Column| (!column.look.is_empty()).then_some(column.look);
+    html! {
+        div.scroll tabindex="0" role="group" aria-label=(label) { table {
+            thead { tr { @for column in columns {
+                th class=[class(column).filter(|look| *look == NUMBER)] scope="col" {
+                    @if column.hidden { span.hidden { (column.name) } } @else { (column.name) }
+                }
+            } } }
+            tbody { @for row in rows { tr { @for (index, (column, cell)) in columns.iter().zip(row).enumerate() {
+                @if index == 0 { th class=[class(column)] scope="row" { (cell) } }
+                @else { td class=[class(column)] data-name=[(!column.hidden).then_some(&column.name)] { (cell) } }
+            } } } }
+        } }
+    }
+}
+
 /// Shows an area that has nothing in it: what is missing, and the one thing to do.
 pub fn empty(what: &str, todo: &Markup) -> Markup {
     html! { div.empty { p { (what) } p.todo { (todo) } } }

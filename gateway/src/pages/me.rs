@@ -6,7 +6,7 @@ use store::{JobRecord, ModelRecord, ModelState, State};
 
 use super::jobs::{place, ran, state, waited};
 use super::keys::{self, Acts, Said};
-use super::layout::empty;
+use super::layout::{self, column, empty, looking, numbers};
 use super::now::Now;
 use super::quota::Own;
 use super::units::{ago, bytes, nothing, short};
@@ -75,29 +75,38 @@ pub fn table(now: &Now, principal: &Principal, jobs: &[JobRecord]) -> Markup {
             @if jobs.is_empty() {
                 (empty("You have no jobs yet.", &html! { "Copy the cell below into a notebook and run it." }))
             } @else {
-                div.scroll tabindex="0" role="group" aria-label="My jobs" { table {
-                    thead { tr {
-                        th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "What comes next" }
-                        th scope="col" { "Model" } th.number scope="col" { "Accepted" } th.number scope="col" { "Waited" }
-                        th.number scope="col" { "Ran" } th.number scope="col" { "Result" }
-                    } }
-                    tbody { @for job in jobs { tr {
-                        td { a.id href={ "/me/jobs/" (job.id) } title=(job.id) { (short(&job.id.to_string())) } }
-                        td { (state(job)) }
-                        td.why { (next(now, principal, job)) }
-                        td { (job.model) }
-                        td.number { (ago(job.accepted_at, now.at)) }
-                        td.number { (waited(job, now.at)) }
-                        td.number { (ran(job, now.at)) }
-                        td.number { @match progress::result(job) {
-                            Some(result) => a href={ "/me/jobs/" (job.id) "/result" } { (bytes(result.len())) },
-                            None => (nothing()),
-                        } }
-                    } } }
-                } }
+                (rows(now, principal, jobs))
             }
         }
     }
+}
+
+fn rows(now: &Now, principal: &Principal, jobs: &[JobRecord]) -> Markup {
+    let columns = [
+        column("Job"),
+        column("State"),
+        looking("why", "What comes next"),
+        looking("long", "Model"),
+        numbers("Accepted"),
+        numbers("Waited"),
+        numbers("Ran"),
+        numbers("Result"),
+    ];
+    let rows = jobs.iter().map(|job| {
+        vec![
+            html! { a.id href={ "/me/jobs/" (job.id) } title=(job.id) { (short(&job.id.to_string())) } },
+            state(job),
+            next(now, principal, job),
+            html! { (job.model) },
+            ago(job.accepted_at, now.at),
+            waited(job, now.at),
+            ran(job, now.at),
+            progress::result(job).map_or_else(nothing, |result| {
+                html! { a href={ "/me/jobs/" (job.id) "/result" } { (bytes(result.len())) } }
+            }),
+        ]
+    });
+    layout::table("My jobs", &columns, rows)
 }
 
 /// Says where a job that waits is, and of one that failed the last line of why.

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use store::{ModelRecord, ModelState, Specification};
 
-use super::layout;
+use super::layout::{self, column, looking, numbers, unnamed};
 use super::now::Now;
 use super::overview::search;
 use super::units::{bytes, nothing, number, span};
@@ -145,7 +145,6 @@ fn counts(least: &str, most: &str, pinned: bool) -> Markup {
 
 /// A row a model, with what can be done to it or without.
 pub fn table(now: &Now, acts: bool) -> Markup {
-    let busy = |key: &ModelKey| now.live.iter().filter(|job| job.model == *key).count();
     html! {
         section #models {
             h2 { "Models" }
@@ -154,31 +153,48 @@ pub fn table(now: &Now, acts: bool) -> Markup {
                     "Host one " a href="/admin/models#host" { "here" } ", or name one when the server starts: " code { "--model REPO_ID=FOLDER" } "."
                 }))
             } @else {
-                div.scroll tabindex="0" role="group" aria-label="Models" { table {
-                    thead { tr {
-                        th scope="col" { "Model" } th scope="col" { "State" } th.number scope="col" { "Replicas" }
-                        th scope="col" { "Device" } th scope="col" { "Type" } th.number scope="col" { "Memory" }
-                        th.number scope="col" { "Jobs" }
-                        @if acts { th scope="col" { span.hidden { "Acts" } } }
-                    } }
-                    tbody { @for model in &now.models {
-                        @let specification = now.specifications.iter().find(|specification| specification.key == model.key);
-                        tr {
-                            td { a href=(search("model", &model.key.to_string())) { (model.key) } }
-                            td.text { @if specification.is_some() { (state(now, model)) } @else { (layout::state("ended", "evicted")) } }
-                            td.number { (count(model, specification)) }
-                            td { @match &model.device { Some(device) => (device), None => (nothing()) }
-                                @if model.ranks > 1 { small { " " (model.ranks) " ranks" } } }
-                            td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
-                            td.number { @if model.bytes > 0 { (bytes(model.bytes)) } @else { (nothing()) } }
-                            td.number { (busy(&model.key)) }
-                            @if acts { td.acts { @if let Some(specification) = specification { (act(specification)) } } }
-                        }
-                    } }
-                } }
+                (rows(now, acts))
             }
         }
     }
+}
+
+fn rows(now: &Now, acts: bool) -> Markup {
+    let busy = |key: &ModelKey| now.live.iter().filter(|job| job.model == *key).count();
+    let mut columns = vec![
+        column("Model"),
+        looking("text", "State"),
+        numbers("Replicas"),
+        column("Device"),
+        column("Type"),
+        numbers("Memory"),
+        numbers("Jobs"),
+    ];
+    if acts {
+        columns.push(unnamed("acts", "Acts"));
+    }
+    let rows = now.models.iter().map(|model| {
+        let specification = now.specifications.iter().find(|specification| specification.key == model.key);
+        let told = |text: &Option<String>| text.as_ref().map_or_else(nothing, |text| html! { (text) });
+        let mut cells = vec![
+            html! { a href=(search("model", &model.key.to_string())) { (model.key) } },
+            if specification.is_some() { state(now, model) } else { layout::state("ended", "evicted") },
+            count(model, specification),
+            told(&model.device),
+            told(&model.dtype),
+            if model.bytes > 0 {
+                html! { (bytes(model.bytes)) }
+            } else {
+                nothing()
+            },
+            html! { (busy(&model.key)) },
+        ];
+        if acts {
+            cells.push(specification.map(act).unwrap_or_default());
+        }
+        cells
+    });
+    layout::table("Models", &columns, rows)
 }
 
 /// Where what is done to a model is sent.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
-use store::history::{Minute, Tally};
+use store::history::{Minute, Passes, Tally};
 
 use super::chart::{Chart, Past, Reach, Series, Unit, happened};
+use super::layout::{self, column, looking, numbers};
 use super::now::Now;
 use super::units::{ago, count, nothing, span};
-use super::{layout, models, workers};
+use super::{models, workers};
 
 /// Lines of the queue that are shown.
 const LINES: usize = 40;
@@ -24,7 +25,7 @@ pub fn body(now: &Now, minutes: &BTreeMap<u64, Minute>, reach: Reach) -> Markup 
         h1.hidden { "Overview" }
         div #live data-live=(stream) {
             (layout::status(now.trouble().as_ref()))
-            (numbers(now, minutes))
+            (figures(now, minutes))
             (queue(now))
             div.columns { (workers::table(now, false)) (models::table(now, false)) }
             (past(now, minutes, reach))
@@ -33,7 +34,7 @@ pub fn body(now: &Now, minutes: &BTreeMap<u64, Minute>, reach: Reach) -> Markup 
 }
 
 /// The numbers that are asked for first, each a way to what makes it up.
-pub fn numbers(now: &Now, minutes: &BTreeMap<u64, Minute>) -> Markup {
+pub fn figures(now: &Now, minutes: &BTreeMap<u64, Minute>) -> Markup {
     let mut hour = Tally::default();
     let first = now.at / 60_000 - 59;
     minutes.range(first..).flat_map(|(_, minute)| minute.tallies.values()).for_each(|tally| hour.add(tally));
@@ -63,6 +64,28 @@ fn number(path: &str, name: &str, value: &Markup, level: &str) -> Markup {
 /// Who waits and runs: a row a tenant and model, who waits longest first.
 pub fn queue(now: &Now) -> Markup {
     let lines = now.lines();
+    let columns = [
+        column("Tenant"),
+        looking("long", "Model"),
+        numbers("Waiting"),
+        numbers("Oldest"),
+        numbers("Running"),
+        looking("why", "Why it waits"),
+    ];
+    let rows = lines.iter().take(LINES).map(|((tenant, model), line)| {
+        vec![
+            html! { a href=(search("tenant", tenant.as_str())) { (tenant) } },
+            html! { a href=(search("model", &model.to_string())) { (model) } },
+            html! { (count(line.waiting)) },
+            line.oldest.map_or_else(nothing, |oldest| ago(oldest, now.at)),
+            html! { (count(line.running)) },
+            if line.waiting > 0 {
+                html! { (now.why(model)) }
+            } else {
+                nothing()
+            },
+        ]
+    });
     html! {
         section #queue {
             h2 { "Queue" }
@@ -71,23 +94,7 @@ pub fn queue(now: &Now) -> Markup {
                     "A job is sent from a notebook; " a href="/me" { "your page" } " has a cell to copy."
                 }))
             } @else {
-                div.scroll tabindex="0" role="group" aria-label="Queue" { table {
-                    thead { tr {
-                        th scope="col" { "Tenant" } th scope="col" { "Model" }
-                        th.number scope="col" { "Waiting" } th.number scope="col" { "Oldest" } th.number scope="col" { "Running" }
-                        th scope="col" { "Why it waits" }
-                    } }
-                    tbody {
-                        @for ((tenant, model), line) in lines.iter().take(LINES) { tr {
-                            td { a href=(search("tenant", tenant.as_str())) { (tenant) } }
-                            td { a href=(search("model", &model.to_string())) { (model) } }
-                            td.number { (count(line.waiting)) }
-                            td.number { @match line.oldest { Some(oldest) => (ago(oldest, now.at)), None => (nothing()) } }
-                            td.number { (count(line.running)) }
-                            td { @if line.waiting > 0 { (now.why(model)) } @else { (nothing()) } }
-                        } }
-                    }
-                } }
+                (layout::table("Queue", &columns, rows))
                 @if lines.len() > LINES { p.note { (lines.len() - LINES) " more lines wait for less long." } }
             }
         }
@@ -111,6 +118,8 @@ pub fn past(now: &Now, minutes: &BTreeMap<u64, Minute>, reach: Reach) -> Markup 
                 (waits(&past).draw(&past))
                 (load(&past).draw(&past))
                 (tenants(&past).draw(&past))
+                (sharing(&past).draw(&past))
+                (saved(&past).draw(&past))
             }
             h3 { "What happened" }
             @if happenings.is_empty() { p.note { "No worker came or went, and no scheduler was elected." } }
@@ -126,7 +135,7 @@ fn ends(past: &Past) -> Chart<'static> {
         ("program", "amber", |tally| tally.failed_program),
         ("limit", "blue", |tally| tally.failed_limit),
         ("server", "red", |tally| tally.failed_server),
-        ("cancelled or expired", "faint", |tally| tally.cancelled + tally.expired),
+        ("cancelled, expired", "faint", |tally| tally.cancelled + tally.expired),
     ];
     let values = |count: Count| past.rates(|minute| minute.tallies.values().map(count).sum());
     let line =
@@ -163,6 +172,37 @@ fn load(past: &Past) -> Chart<'static> {
         Series { name: "running".into(), look: "plain", values: running },
     ];
     Chart { title: "Jobs at one time, the most", unit: Unit::Jobs, series }
+}
+
+/// How many share a pass.
+fn sharing(past: &Past) -> Chart<'static> {
+    let values = past.map(|minute| ratio(minute, |passes| (passes.traces, passes.forwards)));
+    let series = vec![Series { name: "on average".into(), look: "plain", values }];
+    Chart { title: "Traces that share a forward pass", unit: Unit::Traces, series }
+}
+
+/// What had not to be computed.
+fn saved(past: &Past) -> Chart<'static> {
+    type Part = fn(&Passes) -> (u64, u64);
+    let lines: [(&str, &str, Part); 2] = [
+        ("of layers", "plain", |passes| (passes.layers_skipped, passes.layers_skipped + passes.layers_run)),
+        ("of rows", "blue", |passes| (passes.forked_rows, passes.rows)),
+    ];
+    let series = lines.into_iter().map(|(name, look, part)| Series {
+        name: name.into(),
+        look,
+        values: past.map(|minute| ratio(minute, part).map(|ratio| ratio * 100.0)),
+    });
+    Chart { title: "Saved by early ends and shared prompts", unit: Unit::Percent, series: series.collect() }
+}
+
+/// Returns one sum over a minute's passes in terms of another, where there is any.
+fn ratio(minute: &Minute, part: impl Fn(&Passes) -> (u64, u64)) -> Option<f64> {
+    let mut all = Passes::default();
+    minute.tallies.values().for_each(|tally| all.add(&tally.passes));
+    let (some, whole) = part(&all);
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
+    (whole > 0).then(|| some as f64 / whole as f64)
 }
 
 /// Ended jobs of the tenants with the most, and of all others together.

@@ -4,6 +4,7 @@ use auth::{Principal, Quota};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::layout::{self, column, numbers, unnamed};
 use super::units::{bytes, count, nothing, number, span};
 use crate::v1::quota::{self, Shown, Used};
 use crate::{Error, Gateway, users};
@@ -104,25 +105,22 @@ fn lines(quota: &Quota, used: Option<&Used>) -> [Line; 5] {
 
 /// Shows a quota, and what is used of it.
 pub fn table(name: &str, shown: &Shown) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="group" aria-label=(name) { table.quota {
-            thead { tr {
-                th scope="col" { "What" } th.number scope="col" { "Used" } th.number scope="col" { "Of" } th scope="col" { span.hidden { "How full" } }
-            } }
-            tbody { @for line in lines(&shown.quota, shown.used.as_ref()) { tr {
-                th scope="row" { (line.name) }
-                td.number { @match line.used {
-                    Some(used) => { ((line.write)(used)) @if line.kept > 0 { small { ", " ((line.write)(line.kept)) " kept for jobs" } } }
-                    None => (nothing()),
-                } }
-                td.number { @match line.bound { Some(bound) => ((line.write)(bound)), None => "any amount" } }
-                td { @if let (Some(used), Some(bound)) = (line.used, line.bound) {
-                    meter min="0" max=(bound.max(1)) value=(used.min(bound)) aria-label={ (line.name) ", used" } {}
-                    @if used >= bound { " " span.state data-level="degraded" { "used up" } }
-                } }
-            } } }
-        } }
-    }
+    let columns = [column("What"), numbers("Used"), numbers("Of"), unnamed("", "How full")];
+    let rows = lines(&shown.quota, shown.used.as_ref()).into_iter().map(|line| {
+        vec![
+            html! { (line.name) },
+            html! { @match line.used {
+                Some(used) => { ((line.write)(used)) @if line.kept > 0 { small { ", " ((line.write)(line.kept)) " kept for jobs" } } }
+                None => (nothing()),
+            } },
+            html! { @match line.bound { Some(bound) => ((line.write)(bound)), None => "any amount" } },
+            html! { @if let (Some(used), Some(bound)) = (line.used, line.bound) {
+                meter min="0" max=(bound.max(1)) value=(used.min(bound)) aria-label={ (line.name) ", used" } {}
+                @if used >= bound { " " span.state data-level="degraded" { "used up" } }
+            } },
+        ]
+    });
+    html! { div.quota { (layout::table(name, &columns, rows)) } }
 }
 
 /// Says a quota in a few words.

@@ -5,6 +5,7 @@ use ids::Class;
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::layout::{column, looking, numbers, unnamed};
 use super::now::Now;
 use super::overview::search;
 use super::units::{date, nothing};
@@ -24,25 +25,36 @@ pub fn body(now: &Now, principal: &Principal, tenants: &[Tenant], refusal: Optio
             button type="submit" { "Create a tenant" }
             span.note #name-note { "Lowercase letters, digits, '-', '.' and '_'. Its jobs and results are its own." }
         }
-        section #tenants aria-label="Tenants" { div.scroll tabindex="0" role="group" aria-label="Tenants" { table {
-            thead { tr {
-                th scope="col" { "Tenant" } th scope="col" { "State" } th scope="col" { "Class" } th.number scope="col" { "Keys" }
-                th.number scope="col" { "Waiting or running" } th scope="col" { "Quota" } th scope="col" { "Created" } th scope="col" { "Suspended" }
-                th scope="col" { span.hidden { "Acts" } }
-            } }
-            tbody { @for tenant in tenants { tr {
-                td { a href=(path(tenant)) { (tenant.name) } }
-                td { (state(tenant)) }
-                td { (tenant.terms.class.unwrap_or_default()) }
-                td.number { a href={ "/admin/keys?tenant=" (tenant.name) } { (tenant.keys) } }
-                td.number { (jobs(now, tenant)) }
-                td.text { (quota::words(&tenant.terms.quota)) }
-                td { @match tenant.created_at { Some(at) => (date(at)), None => (nothing()) } }
-                td { @match tenant.suspended_at { Some(at) => (date(at)), None => (nothing()) } }
-                td.acts { (act(tenant, principal)) }
-            } } }
-        } } }
+        section #tenants aria-label="Tenants" { (rows(now, principal, tenants)) }
     }
+}
+
+fn rows(now: &Now, principal: &Principal, tenants: &[Tenant]) -> Markup {
+    let columns = [
+        column("Tenant"),
+        column("State"),
+        column("Class"),
+        numbers("Keys"),
+        numbers("Waiting or running"),
+        looking("text", "Quota"),
+        column("Created"),
+        column("Suspended"),
+        unnamed("acts", "Acts"),
+    ];
+    let rows = tenants.iter().map(|tenant| {
+        vec![
+            html! { a href=(path(tenant)) { (tenant.name) } },
+            state(tenant),
+            html! { (tenant.terms.class.unwrap_or_default()) },
+            html! { a href={ "/admin/keys?tenant=" (tenant.name) } { (tenant.keys) } },
+            html! { (jobs(now, tenant)) },
+            quota::words(&tenant.terms.quota),
+            tenant.created_at.map_or_else(nothing, date),
+            tenant.suspended_at.map_or_else(nothing, date),
+            act(tenant, principal),
+        ]
+    });
+    layout::table("Tenants", &columns, rows)
 }
 
 /// Shows one: what it may take, what it takes, and how to change that.

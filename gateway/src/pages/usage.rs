@@ -4,7 +4,7 @@ use auth::Principal;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::layout::{empty, status};
+use super::layout::{Column, column, empty, numbers, status, table};
 use super::now::Now;
 use super::units::{bytes, count, nothing, span};
 use crate::v1::usage::{self, Row, Told};
@@ -33,16 +33,11 @@ pub struct Search {
 /// # Errors
 /// As [`usage::tell`].
 pub async fn search(gateway: &Gateway, principal: &Principal, search: Search) -> Result<Markup, Error> {
-    let given = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
-    let by = given(&search.by).unwrap_or_else(|| "tenant".into());
-    let wanted = usage::Search {
-        from: given(&search.from),
-        to: given(&search.to),
-        tenant: given(&search.tenant).map(ids::TenantId::new),
-        by: Some(by.clone()),
-    };
-    let told = usage::tell(gateway, principal, wanted).await?;
+    let told = usage::tell(gateway, principal, wanted(&search)).await?;
     let now = Now::of(gateway).await?;
+    let by = told.by.join(",");
+    let same = [("from", &told.from), ("to", &told.to), ("tenant", &search.tenant), ("by", &by)];
+    let file = format!("/admin/usage.csv?{}", serde_urlencoded::to_string(same).unwrap_or_default());
     Ok(html! {
         (status(now.trouble().as_ref()))
         h1 { "Usage" }
@@ -50,10 +45,43 @@ pub async fn search(gateway: &Gateway, principal: &Principal, search: Search) ->
         section #usage aria-label="Usage" {
             @if told.usage.is_empty() {
                 (empty("No job ended in these days.", &html! { "Ask for others, or look at " a href="/admin/jobs" { "what runs" } "." }))
-            } @else { (table(&told)) }
+            } @else { (rows(&told)) p { a href=(file) download { "As CSV" } } }
             p.note { "Jobs that have ended, by the day of their end in UTC." }
         }
     })
+}
+
+/// Writes the same as comma-separated values, with the names that `/v1/usage` has.
+///
+/// # Errors
+/// As [`usage::tell`].
+pub async fn csv(gateway: &Gateway, principal: &Principal, search: &Search) -> Result<Vec<u8>, Error> {
+    let told = usage::tell(gateway, principal, wanted(search)).await?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let figures = ["jobs", "failed_jobs", "compute_seconds", "request_bytes", "result_bytes"];
+    writer.write_record(told.by.iter().copied().chain(figures)).map_err(Error::internal)?;
+    for row in &told.usage {
+        let named = told.by.iter().map(|by| place(row, by).unwrap_or_default().to_owned());
+        let counted = [
+            row.jobs.to_string(),
+            row.failed_jobs.to_string(),
+            row.compute_seconds.to_string(),
+            row.request_bytes.to_string(),
+            row.result_bytes.to_string(),
+        ];
+        writer.write_record(named.chain(counted)).map_err(Error::internal)?;
+    }
+    writer.into_inner().map_err(|error| Error::internal(error.into_error()))
+}
+
+fn wanted(search: &Search) -> usage::Search {
+    let given = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+    usage::Search {
+        from: given(&search.from),
+        to: given(&search.to),
+        tenant: given(&search.tenant).map(ids::TenantId::new),
+        by: given(&search.by).or_else(|| Some("tenant".into())),
+    }
 }
 
 fn filters(search: &Search, told: &Told, by: &str) -> Markup {
@@ -72,25 +100,22 @@ fn filters(search: &Search, told: &Told, by: &str) -> Markup {
 }
 
 /// A row for each thing that is told apart.
-fn table(told: &Told) -> Markup {
-    let title = |by: &str| by[..1].to_uppercase() + &by[1..];
-    html! {
-        div.scroll tabindex="0" role="group" aria-label="Usage" { table {
-            thead { tr {
-                @for by in &told.by { th scope="col" { (title(by)) } }
-                th.number scope="col" { "Jobs" } th.number scope="col" { "Failed" } th.number scope="col" { "Device time" }
-                th.number scope="col" { "Requests" } th.number scope="col" { "Results" }
-            } }
-            tbody { @for row in &told.usage { tr {
-                @for by in &told.by { td { @match place(row, by) { Some(value) => (value), None => (nothing()) } } }
-                td.number { (count(row.jobs)) }
-                td.number { (count(row.failed_jobs)) }
-                td.number { (span(milliseconds(row.compute_seconds))) }
-                td.number { (bytes(row.request_bytes)) }
-                td.number { (bytes(row.result_bytes)) }
-            } } }
-        } }
-    }
+fn rows(told: &Told) -> Markup {
+    let title = |by: &&str| column(by[..1].to_uppercase() + &by[1..]);
+    let mut columns: Vec<Column> = told.by.iter().map(title).collect();
+    columns.extend(["Jobs", "Failed", "Device time", "Requests", "Results"].map(numbers));
+    let rows = told.usage.iter().map(|row| {
+        let named = told.by.iter().map(|by| place(row, by).map_or_else(nothing, |value| html! { (value) }));
+        let counted = [
+            count(row.jobs),
+            count(row.failed_jobs),
+            span(milliseconds(row.compute_seconds)),
+            bytes(row.request_bytes),
+            bytes(row.result_bytes),
+        ];
+        named.chain(counted.into_iter().map(|text| html! { (text) })).collect()
+    });
+    table("Usage", &columns, rows)
 }
 
 fn place<'a>(row: &'a Row, by: &str) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use store::Booking;
 
-use super::layout;
+use super::layout::{self, column, numbers, unnamed};
 use super::models::path;
 use super::now::Now;
 use super::units::{moment, nothing, number, until};
@@ -66,28 +66,39 @@ pub fn table(now: &Now) -> Markup {
             @if next.is_empty() {
                 (layout::empty("No model is booked.", &html! { "In a time that is booked, a model is there from its beginning on." }))
             } @else {
-                div.scroll tabindex="0" role="group" aria-label="Booked times" { table {
-                    thead { tr {
-                        th scope="col" { "Model" } th scope="col" { "State" } th scope="col" { "From, UTC" } th scope="col" { "To" }
-                        th.number scope="col" { "Replicas" } th scope="col" { "Jobs of" } th scope="col" { span.hidden { "Acts" } }
-                    } }
-                    tbody { @for (from, to, booking) in next { tr {
-                        td { (booking.model) }
-                        td { @if from <= now.at { (layout::state("well", "open")) } @else { (until(from, now.at)) } }
-                        td { (moment(from)) @if booking.window.daily { small { " daily" } } }
-                        td { (moment(to)) }
-                        td.number { (booking.window.replicas) }
-                        td { @match &booking.window.tenant { Some(tenant) => (tenant), None => (nothing()) } }
-                        td.acts { form method="post" action={ (path(&booking.model)) "/windows/" (booking.number) "/remove" } { details {
-                            summary { "Take back" span.hidden { " window " (booking.number) " of " (booking.model) } }
-                            p { "What runs goes on, and the model stays as long as any other." }
-                            button.danger type="submit" { "Take it back" }
-                        } } }
-                    } } }
-                } }
+                (rows(now, &next))
             }
         }
     }
+}
+
+/// A row a booking, with when it begins and ends next.
+fn rows(now: &Now, next: &[(u64, u64, &Booking)]) -> Markup {
+    let columns = [
+        column("Model"),
+        column("State"),
+        column("From, UTC"),
+        column("To"),
+        numbers("Replicas"),
+        column("Jobs of"),
+        unnamed("acts", "Acts"),
+    ];
+    let rows = next.iter().map(|(from, to, booking)| {
+        vec![
+            html! { (booking.model) },
+            if *from <= now.at { layout::state("well", "open") } else { until(*from, now.at) },
+            html! { (moment(*from)) @if booking.window.daily { small { " daily" } } },
+            html! { (moment(*to)) },
+            html! { (booking.window.replicas) },
+            booking.window.tenant.as_ref().map_or_else(nothing, |tenant| html! { (tenant) }),
+            html! { form method="post" action={ (path(&booking.model)) "/windows/" (booking.number) "/remove" } { details {
+                summary { "Take back" span.hidden { " window " (booking.number) " of " (booking.model) } }
+                p { "What runs goes on, and the model stays as long as any other." }
+                button.danger type="submit" { "Take it back" }
+            } } },
+        ]
+    });
+    layout::table("Booked times", &columns, rows)
 }
 
 /// The form that books a model.

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use store::ReplicaRecord;
+use store::{Live, ReplicaRecord};
 
-use super::layout;
+use super::layout::{self, column, looking, numbers, unnamed};
 use super::now::Now;
 use super::units::{ago, bytes, nothing, short};
 use crate::v1::nodes::Node;
@@ -35,38 +35,46 @@ pub fn table(now: &Now, acts: bool) -> Markup {
                     &html! { "Start one with " code { "vitrine-worker run --scheduler ADDRESS" } "; " code { "vitrine up" } " starts its own." },
                 ))
             } @else {
-                div.scroll tabindex="0" role="group" aria-label="Workers" { table {
-                    thead { tr {
-                        th scope="col" { "Worker" } th scope="col" { "State" }
-                        th.number scope="col" { "Jobs" } th scope="col" { "Places taken" } th scope="col" { "Memory for models" }
-                        th scope="col" { "Models" }
-                        @if acts { th scope="col" { span.hidden { "Acts" } } }
-                    } }
-                    tbody { @for worker in now.workers() {
-                        @let jobs = now.busy(&worker.name);
-                        tr {
-                            td { a href="/admin/workers" { (worker.name) } }
-                            td { (condition(now, worker)) }
-                            @match &worker.record {
-                                None => { td.number { (nothing()) } td { (nothing()) } td { (nothing()) } td { (nothing()) } }
-                                Some(record) => {
-                                    td.number { (jobs) small { " of " (record.slots) } }
-                                    td { meter min="0" max=(record.slots.max(1)) value=(jobs) aria-label="places taken" {} }
-                                    td.models { @if record.devices.is_empty() { (nothing()) } @for (name, all, used) in worker.devices() { span {
-                                        (name) " "
-                                        meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
-                                        " " (bytes(used)) small { " of " (bytes(all)) }
-                                    } } }
-                                    td.models.wraps { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
-                                }
-                            }
-                            @if acts { td.acts { (act(worker)) } }
-                        }
-                    } }
-                } }
+                (rows(now, acts))
             }
         }
     }
+}
+
+fn rows(now: &Now, acts: bool) -> Markup {
+    let mut columns = vec![
+        column("Worker"),
+        column("State"),
+        numbers("Jobs"),
+        column("Places taken"),
+        looking("models", "Memory for models"),
+        looking("models wraps", "Models"),
+    ];
+    if acts {
+        columns.push(unnamed("acts", "Acts"));
+    }
+    let rows = now.workers().iter().map(|worker| {
+        let jobs = now.busy(&worker.name);
+        let mut cells = vec![html! { a href="/admin/workers" { (worker.name) } }, condition(now, worker)];
+        match &worker.record {
+            None => cells.extend([(); 4].map(|()| nothing())),
+            Some(record) => cells.extend([
+                html! { (jobs) small { " of " (record.slots) } },
+                html! { meter min="0" max=(record.slots.max(1)) value=(jobs) aria-label="places taken" {} },
+                html! { @if record.devices.is_empty() { (nothing()) } @for (name, all, used) in worker.devices() { span {
+                    (name) " "
+                    meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
+                    " " (bytes(used)) small { " of " (bytes(all)) }
+                } } },
+                html! { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } },
+            ]),
+        }
+        if acts {
+            cells.push(act(worker));
+        }
+        cells
+    });
+    layout::table("Workers", &columns, rows)
 }
 
 /// What an operator can do to a worker.
@@ -117,26 +125,31 @@ fn stage(replica: &ReplicaRecord) -> Markup {
 
 /// What each worker has.
 pub fn work(now: &Now) -> Markup {
+    let columns = [
+        column("Job"),
+        column("Tenant"),
+        looking("long", "Model"),
+        column("State"),
+        numbers("Given out"),
+        numbers("Attempt"),
+    ];
+    let row = |job: &Live| {
+        vec![
+            html! { a.id href={ "/admin/jobs/" (job.id) } { (short(&job.id.to_string())) } },
+            html! { (job.tenant) },
+            html! { (job.model) },
+            layout::state("well", &job.state.to_string()),
+            ago(job.dispatched_at, now.at),
+            html! { (job.attempt) },
+        ]
+    };
     html! {
         section #work {
             @for worker in now.workers() {
                 @let jobs: Vec<_> = now.live.iter().filter(|job| job.worker.as_ref() == Some(&worker.name)).collect();
                 h2 { "What " (worker.name) " has" }
                 @if jobs.is_empty() { p.note { "Nothing." } }
-                @else { div.scroll tabindex="0" role="group" aria-label={ "What " (worker.name) " has" } { table {
-                    thead { tr {
-                        th scope="col" { "Job" } th scope="col" { "Tenant" } th scope="col" { "Model" }
-                        th scope="col" { "State" } th.number scope="col" { "Given out" } th.number scope="col" { "Attempt" }
-                    } }
-                    tbody { @for job in jobs.iter().take(JOBS) { tr {
-                        td { a.id href={ "/admin/jobs/" (job.id) } { (short(&job.id.to_string())) } }
-                        td { (job.tenant) }
-                        td { (job.model) }
-                        td { (layout::state("well", &job.state.to_string())) }
-                        td.number { (ago(job.dispatched_at, now.at)) }
-                        td.number { (job.attempt) }
-                    } } }
-                } } @if jobs.len() > JOBS { p.note { (jobs.len() - JOBS) " more." } } }
+                @else { (layout::table(&format!("What {} has", worker.name), &columns, jobs.iter().take(JOBS).map(|job| row(job)))) @if jobs.len() > JOBS { p.note { (jobs.len() - JOBS) " more." } } }
             }
         }
     }

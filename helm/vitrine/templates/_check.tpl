@@ -40,6 +40,14 @@
 {{- if and $pool.holdsRanks (eq $.Values.tls.mode "none") -}}
 {{- fail (printf "workerPools: %q has holdsRanks, for which workers dial each other: that needs TLS, and tls.mode is none" $pool.name) -}}
 {{- end -}}
+{{- /* The ranks of a model are processes of one pod, but where pods hold ranks for each other. */}}
+{{- range $values.models -}}
+{{- $ranks := int (default 1 .ranks) -}}
+{{- $named := or (has .name $pool.models) (has (printf "%s@%s" .name (default "" .revision)) $pool.models) -}}
+{{- if and $named (not $pool.holdsRanks) (gt (int $pool.gpus.count) 0) (ne (default "" .device) "cpu") (gt $ranks (int $pool.gpus.count)) -}}
+{{- fail (printf "workerPools: %q is to run %q on %d ranks, a GPU each, and its workers have %d; set gpus.count of the pool" $pool.name .name $ranks (int $pool.gpus.count)) -}}
+{{- end -}}
+{{- end -}}
 {{- if $pool.gpus.dra.deviceClassName -}}
 {{- if eq (int $pool.gpus.count) 0 }}{{ fail (printf "workerPools: %q has gpus.dra and gpus.count 0" $pool.name) }}{{ end -}}
 {{- if semverCompare "<1.32-0" $.Capabilities.KubeVersion.Version -}}

@@ -16,6 +16,7 @@ use store::{Specification, Specifications};
 use super::Leader;
 use crate::config::HostedModel;
 use crate::crew::{Member, Replica, ReplicaState, spans};
+use crate::metrics;
 use crate::sessions::{SessionId, ToldModel};
 use crate::wire;
 
@@ -403,13 +404,17 @@ impl Leader {
         let mut touched = std::mem::take(&mut self.hosted.touched);
         touched.extend(reserved);
         for each in arrangement.moves {
+            if let Move::Load { model, .. } = &each
+                && waits_for_others
+                && cluster.models.get(model).is_some_and(|it| it.replicas.max.is_some())
+            {
+                continue;
+            }
+            metrics::placed(&each);
             match each {
                 Move::Load { model, seat, device, keep, beside, bytes } => {
-                    let limited = cluster.models.get(&model).is_some_and(|it| it.replicas.max.is_some());
-                    if !(waits_for_others && limited) {
-                        self.load(seat, &model, device, keep, &beside, bytes);
-                        touched.insert(model);
-                    }
+                    self.load(seat, &model, device, keep, &beside, bytes);
+                    touched.insert(model);
                 }
                 Move::Cool { model, seat } => {
                     if let Some(member) = self.crew.get_mut(seat) {

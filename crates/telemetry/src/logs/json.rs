@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -19,8 +19,9 @@ pub struct Lines<W> {
     writer: fn() -> W,
 }
 
-/// The fields of a span.
-struct Fields(Map<String, Value>);
+/// Fields, each with its value as JSON writes it: those of a span are written once, and go into each line from there.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, String)>);
 
 impl<W: Write + 'static> Lines<W> {
     pub fn new(writer: fn() -> W) -> Self {
@@ -35,7 +36,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Fields(Map::new());
+        let mut fields = Fields::default();
         attributes.record(&mut fields);
         span.extensions_mut().insert(fields);
     }
@@ -48,56 +49,76 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut line = Fields(Map::new());
-        line.put("timestamp", humantime::format_rfc3339_micros(SystemTime::now()).to_string().into());
-        line.put("level", event.metadata().level().as_str().into());
-        line.put("target", event.metadata().target().into());
+        let mut line = Fields::default();
+        line.put("timestamp", &humantime::format_rfc3339_micros(SystemTime::now()).to_string());
+        line.put("level", event.metadata().level().as_str());
+        line.put("target", event.metadata().target());
         if let Some(speaker) = SPEAKER.get() {
-            line.put("role", speaker.role.into());
-            line.put("replica", speaker.replica.clone().into());
+            line.put("role", speaker.role);
+            line.put("replica", &speaker.replica);
         }
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(fields) = span.extensions().get::<Fields>() {
-                line.0.extend(fields.0.clone());
+                fields.0.iter().for_each(|(name, value)| line.take(name, value.clone()));
             }
         }
         event.record(&mut line);
-        let mut text = Value::Object(line.0).to_string();
-        text.push('\n');
         // Nobody is left to tell if this fails.
-        let _ = (self.writer)().write_all(text.as_bytes());
+        let _ = (self.writer)().write_all(line.text().as_bytes());
     }
 }
 
 impl Fields {
-    fn put(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
+    fn put(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        // What JSON has no word for, as a number that is none, is null.
+        self.take(name, serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+    }
+
+    /// Takes a field in place of one of the same name. A line has few.
+    fn take(&mut self, name: &'static str, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// Returns the line. Names are those of the source's fields, which JSON writes as they are.
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(512);
+        for (name, value) in &self.0 {
+            text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
+            text.push_str(name);
+            text.push_str("\":");
+            text.push_str(value);
+        }
+        text.push_str("}\n");
+        text
     }
 }
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value.into());
+        self.put(field.name(), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value.into());
+        self.put(field.name(), &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value.into());
+        self.put(field.name(), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value.into());
+        self.put(field.name(), &value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value.into());
+        self.put(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field.name(), format!("{value:?}").into());
+        self.put(field.name(), &format!("{value:?}"));
     }
 }
 
@@ -106,6 +127,8 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use tracing_subscriber::layer::SubscriberExt;
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -131,13 +154,14 @@ mod tests {
             let _outer = outer.enter();
             outer.record("tenant", "ada");
             let _inner = tracing::info_span!("inner", job = "inner").entered();
-            tracing::warn!(attempt = 2, why = %"a \"reason\"", "it failed");
+            tracing::warn!(attempt = 2, why = %"a \"reason\"", part = f64::NAN, "it failed\nat once");
         });
         let text = String::from_utf8(WRITTEN.lock().unwrap().clone()).unwrap();
         let line: Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();
         let fields = ["level", "message", "tenant", "job", "why"].map(|name| line[name].as_str().unwrap());
-        assert_eq!(fields, ["WARN", "it failed", "ada", "inner", "a \"reason\""]);
+        assert_eq!(fields, ["WARN", "it failed\nat once", "ada", "inner", "a \"reason\""]);
         assert_eq!((&line["attempt"], &line["bytes"]), (&2.into(), &7.into()));
+        assert!(line["part"].is_null());
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }
 }

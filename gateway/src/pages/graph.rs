@@ -1,0 +1,56 @@
+//! `/me/jobs/…/graph.svg`: what a job's program does, drawn; for its own tenant, and until the job has ended, for then the
+//! program is kept no longer.
+
+use std::sync::Arc;
+
+use auth::Principal;
+use explain::{Outline, Question};
+use maud::{Markup, html};
+use program::Program;
+use store::JobRecord;
+
+use crate::spool::HELD;
+use crate::submit::take_turn;
+use crate::{Error, Gateway};
+
+/// Shows the drawing of a job that has not ended, where it is there.
+pub fn part(job: &JobRecord) -> Markup {
+    let path = format!("/me/jobs/{}/graph.svg", job.id);
+    html! {
+        @if there(job) { section {
+            h2 { "What its program does" }
+            a.graph href=(path) { img src=(path) loading="lazy" alt="What the program reads, computes and saves, and which layers its passes run"; }
+        } }
+    }
+}
+
+fn there(job: &JobRecord) -> bool {
+    !job.payload.is_empty() && job.payload.len() <= HELD as u64
+}
+
+/// Draws it.
+///
+/// # Errors
+/// [`Error::NoJob`] where the program is not kept, or is too large; failures of the stores.
+pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord) -> Result<String, Error> {
+    if !there(job) {
+        return Err(Error::NoJob);
+    }
+    let turn = take_turn(gateway, principal).await?;
+    let bytes = gateway.objects.load(&job.payload).await?;
+    let outline = gateway.models.stored().outline(&job.model).await?;
+    let folder = gateway.models.get(&job.model).await?.map(|record| record.folder).unwrap_or_default();
+    let (of, limits) = (Arc::clone(gateway), job.limits.clone());
+    let drawn = tokio::task::spawn_blocking(move || {
+        let program = Program::decode(&bytes).map_err(Error::internal)?;
+        let (checked, _) = program::lowered(program, &limits).map_err(|error| Error::Program(error.to_string()))?;
+        // One that another version wrote is as none.
+        let outline = outline.and_then(|encoded| Outline::decode(&encoded).ok());
+        let tokens = |text: &str| of.tokenizers.count(&folder, text);
+        let question = Question { outline: outline.as_ref(), limits: &limits, tokens: &tokens, queue: None };
+        Ok::<_, Error>(explain::svg(&explain::explain(&checked, &question)))
+    });
+    let drawn = drawn.await.map_err(Error::internal)?;
+    drop(turn);
+    drawn
+}
