@@ -1,14 +1,17 @@
 //! What tenants have had of the thread on which their jobs share passes, and whose turn it is.
 //!
 //! A pass takes longer with each row that shares it, on a CPU most of all: without turns, each step of who comes with one
-//! row would take as long as the rows of who comes with thirty. So whoever has had more than others leaves some passes to
-//! these. It is Linux's old way of sharing a processor: who has had least goes first, and who was away comes back no
-//! further behind than a slice.
+//! row would take as long as the rows of who comes with thirty. So whoever has had more than others joins their passes only
+//! as far as these do not take much longer by that. It is Linux's old way of sharing a processor: who has had least goes
+//! first, and who was away comes back no further behind than a slice.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use ids::TenantId;
+
+/// The weight of what came last.
+const NEWEST: f64 = 0.1;
 
 /// What tenants have had.
 pub struct Shares {
@@ -17,8 +20,19 @@ pub struct Shares {
     reached: Duration,
     /// The shortest pass so far, as if it had gone through all layers: what one takes however little is in it.
     shortest: Duration,
+    /// What each further token of a pass takes, of late.
+    further: Duration,
     /// How far behind the others somebody may begin.
     lag: Duration,
+}
+
+/// How a pass is shared.
+pub struct Limit {
+    /// Who has had no more than this is in it.
+    pub had: Duration,
+    /// Others join while it is likely to take no longer than this: what it would take for who has had least alone, once for
+    /// each other tenant, and half of that besides. Equal parts would be half of that more.
+    time: Duration,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -39,7 +53,13 @@ pub struct Took {
 impl Shares {
     /// Begins with nobody. Without a slice, nothing is counted: then who shares a pass does not depend on the machine.
     pub fn new(slice: Duration) -> Self {
-        Self { tenants: HashMap::new(), reached: Duration::ZERO, shortest: Duration::MAX, lag: slice }
+        Self {
+            tenants: HashMap::new(),
+            reached: Duration::ZERO,
+            shortest: Duration::MAX,
+            further: Duration::ZERO,
+            lag: slice,
+        }
     }
 
     /// Takes in who has jobs now.
@@ -61,10 +81,25 @@ impl Shares {
         self.tenants.retain(|_, account| account.here || account.had > least);
     }
 
-    /// Returns up to what a tenant may have had to be in the next pass, beside some who want to be.
-    pub fn limit<'a>(&self, wanting: impl Iterator<Item = &'a TenantId>) -> Duration {
-        let least = wanting.map(|tenant| self.had(tenant)).min().unwrap_or_default();
-        least.saturating_add(self.shortest)
+    /// Says how the next pass is shared by tenants who want to be in it, each with so many tokens in some of its traces.
+    pub fn limit<'a>(&self, wanting: impl Iterator<Item = (&'a TenantId, i64)>) -> Limit {
+        let mut tokens: HashMap<&TenantId, i64> = HashMap::new();
+        wanting.for_each(|(tenant, own)| *tokens.entry(tenant).or_default() += own);
+        let others = u32::try_from(tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let least = tokens.iter().map(|(tenant, own)| (self.had(tenant), *own)).min();
+        let (had, own) = least.unwrap_or_default();
+        let alone = self.predicted(own);
+        Limit { had: had.saturating_add(self.shortest), time: alone.saturating_mul(others).saturating_add(alone / 2) }
+    }
+
+    /// Says whether a tenant may join a pass that then has so many tokens.
+    pub fn admits(&self, limit: &Limit, tokens: i64) -> bool {
+        self.predicted(tokens) <= limit.time
+    }
+
+    fn predicted(&self, tokens: i64) -> Duration {
+        let further = self.further.saturating_mul(u32::try_from(tokens.saturating_sub(1)).unwrap_or(0));
+        self.shortest.saturating_add(further)
     }
 
     pub fn had(&self, tenant: &TenantId) -> Duration {
@@ -90,7 +125,12 @@ impl Shares {
         if all == 0 || took.depth <= 0.0 {
             return;
         }
-        self.shortest = self.shortest.min(took.time.div_f64(took.depth));
+        let whole = took.time.div_f64(took.depth);
+        self.shortest = self.shortest.min(whole);
+        if all > 1 {
+            let further = whole.saturating_sub(self.shortest).div_f64((all - 1) as f64);
+            self.further = self.further.mul_f64(1.0 - NEWEST) + further.mul_f64(NEWEST);
+        }
         let common = self.shortest.mul_f64(took.depth).min(took.time);
         let rest = took.time.saturating_sub(common);
         let equal = common.div_f64(tokens.len() as f64);
@@ -120,26 +160,36 @@ mod tests {
             Self { shares: Shares::new(slice), rows: tenants.zip(rows.iter().copied()).collect(), row }
         }
 
-        /// Runs a pass for those whose turn it is. Returns what each tenant had, by number, and what it took.
-        fn pass(&mut self) -> (Vec<usize>, Duration) {
-            let tenants = || self.rows.iter().filter(|(_, rows)| *rows > 0);
-            self.shares.attend(tenants().map(|(tenant, _)| tenant));
-            let limit = self.shares.limit(tenants().map(|(tenant, _)| tenant));
-            let taken: Vec<_> = tenants().filter(|(tenant, _)| self.shares.had(tenant) <= limit).collect();
-            let time = PASS + self.row * taken.iter().map(|(_, rows)| rows).sum::<u32>();
-            let parts = taken.iter().map(|(tenant, rows)| (tenant, u64::from(*rows)));
-            self.shares.passed(Took { time, depth: 1.0 }, parts);
-            let numbers = self.rows.iter().enumerate().filter(|(_, it)| taken.contains(it)).map(|(number, _)| number);
-            (numbers.collect(), time)
+        /// Runs a pass. Returns how many rows of each tenant were in it, and what it took.
+        fn pass(&mut self) -> (Vec<u32>, Duration) {
+            let there = || self.rows.iter().filter(|(_, rows)| *rows > 0);
+            self.shares.attend(there().map(|(tenant, _)| tenant));
+            let limit = self.shares.limit(there().map(|(tenant, rows)| (tenant, i64::from(*rows))));
+            let mut joined = vec![0; self.rows.len()];
+            for ahead in [false, true] {
+                for (number, (tenant, rows)) in self.rows.iter().enumerate() {
+                    for _ in 0..*rows {
+                        let tokens = i64::from(joined.iter().sum::<u32>()) + 1;
+                        if (self.shares.had(tenant) > limit.had) == ahead
+                            && (!ahead || self.shares.admits(&limit, tokens))
+                        {
+                            joined[number] += 1;
+                        }
+                    }
+                }
+            }
+            let time = PASS + self.row * joined.iter().sum::<u32>();
+            let parts = self.rows.iter().zip(&joined).filter(|(_, rows)| **rows > 0);
+            self.shares.passed(Took { time, depth: 1.0 }, parts.map(|((tenant, _), rows)| (tenant, u64::from(*rows))));
+            (joined, time)
         }
 
-        /// Runs passes until a tenant was in so many. Returns how many rows each had, and what all took.
-        fn until(&mut self, tenant: usize, count: usize) -> (Vec<u32>, Duration) {
-            let (mut had, mut passes, mut took) = (vec![0; self.rows.len()], 0, Duration::ZERO);
-            while passes < count {
-                let (numbers, time) = self.pass();
-                numbers.iter().for_each(|number| had[*number] += self.rows[*number].1);
-                passes += usize::from(numbers.contains(&tenant));
+        /// Runs so many passes. Returns how many rows of each tenant were in them, and what they took.
+        fn passes(&mut self, count: usize) -> (Vec<u32>, Duration) {
+            let (mut had, mut took) = (vec![0; self.rows.len()], Duration::ZERO);
+            for _ in 0..count {
+                let (joined, time) = self.pass();
+                had.iter_mut().zip(joined).for_each(|(had, rows)| *had += rows);
                 took += time;
             }
             (had, took)
@@ -147,53 +197,66 @@ mod tests {
     }
 
     #[test]
-    fn a_row_beside_many_takes_twice_as_long_as_alone_and_the_many_have_the_other_half() {
+    fn a_row_beside_many_takes_at_most_twice_as_long_as_alone_and_the_many_have_their_part() {
         let mut crowd = Crowd::new(SLICE, PASS / 4, &[1, 0]);
-        let (_, alone) = crowd.until(0, 1000);
+        let (_, alone) = crowd.passes(1000);
         crowd.rows[1].1 = 28;
-        let (had, beside) = crowd.until(0, 1000);
-        assert!(beside < 2 * alone, "{beside:?} beside, {alone:?} alone");
-        let (_, many) = Crowd::new(SLICE, PASS / 4, &[0, 28]).until(1, had[1] as usize / 28);
-        assert!(many * 3 > beside, "the many had {many:?} of {beside:?}");
+        let (had, beside) = crowd.passes(1000);
+        assert!(had[0] == 1000 && beside < 2 * alone, "{beside:?} beside, {alone:?} alone");
+        assert!(had[1] >= 2000, "{had:?}");
     }
 
     #[test]
     fn equals_share_all_passes_and_so_do_all_where_rows_cost_nothing() {
-        let all: Vec<usize> = (0..10).collect();
         for (row, rows) in [(PASS, [3; 10]), (Duration::ZERO, [1, 2, 3, 4, 5, 6, 7, 8, 9, 100])] {
             let mut crowd = Crowd::new(SLICE, row, &rows);
-            (0..1000).for_each(|pass| assert_eq!(crowd.pass().0, all, "pass {pass}"));
+            (0..1000).for_each(|pass| assert_eq!(crowd.pass().0, rows, "pass {pass}"));
         }
+    }
+
+    #[test]
+    fn where_many_tenants_have_some_rows_each_most_are_in_each_pass() {
+        let rows = [1, 2, 3, 2, 4, 3, 3, 2, 5, 3];
+        let mut crowd = Crowd::new(SLICE, PASS / 2, &rows);
+        crowd.rows[1..].iter_mut().for_each(|(_, rows)| *rows = 0);
+        crowd.pass();
+        rows.iter().zip(&mut crowd.rows).for_each(|(rows, it)| it.1 = *rows);
+        let (had, _) = crowd.passes(1000);
+        assert!(had.iter().sum::<u32>() > 1000 * rows.iter().sum::<u32>() * 3 / 4, "{had:?}");
+        assert_eq!(had[0], 1000);
     }
 
     #[test]
     fn who_was_away_is_no_further_behind_than_a_slice_and_gains_nothing_by_going() {
         let mut crowd = Crowd::new(SLICE, PASS, &[1, 0]);
+        let behind =
+            |crowd: &Crowd| crowd.shares.had(&crowd.rows[1].0).saturating_sub(crowd.shares.had(&crowd.rows[0].0));
         crowd.pass();
-        crowd.rows = vec![(crowd.rows[0].0.clone(), 0), (crowd.rows[1].0.clone(), 28)];
-        crowd.until(1, 1000);
+        crowd.rows[0].1 = 0;
+        crowd.rows[1].1 = 28;
+        crowd.passes(1000);
+        let last = crowd.pass().1;
         crowd.rows[0].1 = 1;
-        // Each pass of its own takes 2 ms.
-        let own = (0..).take_while(|_| crowd.pass().0 == [0]).count();
-        assert!((10..=14).contains(&own), "{own} passes before it shares one");
-        let mut had = [0; 2];
-        for _ in 0..10_000 {
-            crowd.rows[0].1 = 1 - crowd.rows[0].1;
-            let (numbers, time) = crowd.pass();
-            if let [only] = numbers[..] {
-                had[only] += time.as_millis();
-            }
-        }
-        assert!(had[1] > had[0], "{had:?}");
+        crowd.pass();
+        assert!(behind(&crowd) <= SLICE + last, "{:?}", behind(&crowd));
+        let before = behind(&crowd);
+        crowd.rows[0].1 = 0;
+        let alone = crowd.pass().1;
+        crowd.rows[0].1 = 1;
+        crowd.pass();
+        assert!(behind(&crowd) <= before + alone, "{:?} after {before:?}", behind(&crowd));
     }
 
     #[test]
     fn what_a_tenants_own_code_takes_counts_and_without_a_slice_nothing_does() {
-        for (slice, shares) in [(SLICE, vec![1]), (Duration::MAX, vec![0, 1])] {
-            let mut crowd = Crowd::new(slice, PASS, &[1, 1]);
-            assert_eq!(crowd.pass().0, [0, 1]);
-            crowd.shares.charge(&TenantId::new("tenant 0"), 50 * PASS);
-            assert_eq!(crowd.pass().0, shares);
+        for (slice, expected) in [(SLICE, [1, 1]), (Duration::MAX, [4, 1])] {
+            let mut crowd = Crowd::new(slice, PASS, &[0, 1]);
+            crowd.pass();
+            crowd.rows[0].1 = 4;
+            assert_eq!(crowd.pass().0, [4, 1]);
+            crowd.shares.charge(&crowd.rows[0].0.clone(), 50 * PASS);
+            (0..50).for_each(|_| crowd.shares.further = PASS);
+            assert_eq!(crowd.pass().0, expected);
         }
     }
 

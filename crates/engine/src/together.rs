@@ -191,19 +191,24 @@ impl<M: Model> Together<M> {
         }
     }
 
-    /// Chooses traces for a pass: the first that wants one of a tenant whose turn it is, and those that fit beside it.
+    /// Chooses traces for a pass: the first that wants one, of a tenant whose turn it is, and those that fit beside it.
     fn choose(&self, held: &HashSet<JobId>) -> Chosen {
         let settings = &self.common.settings;
         // Nobody is made to wait for a pass that takes long by joining one.
         let shared_tokens = settings.shared_tokens.min(settings.pass_tokens).min(settings.long_tokens);
         let mut chosen = Chosen::default();
         let mut shared = None;
-        let wanting = self.active.iter().filter(|active| wants_pass(active) && !held.contains(&active.job.id));
-        let limit = self.shares.limit(wanting.map(|active| &active.job.tenant));
-        for (index, active) in self.active.iter().enumerate() {
-            if held.contains(&active.job.id) || self.shares.had(&active.job.tenant) > limit {
-                continue;
-            }
+        let jobs = || self.active.iter().enumerate().filter(|(_, active)| !held.contains(&active.job.id));
+        let wanted =
+            |active: &Active<M>| active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::tokens).sum();
+        let wanting =
+            jobs().filter(|(_, active)| wants_pass(active)).map(|(_, active)| (&active.job.tenant, wanted(active)));
+        let limit = self.shares.limit(wanting);
+        let is_ahead = |active: &Active<M>| self.shares.had(&active.job.tenant) > limit.had;
+        // Whose turn it is comes first.
+        let in_turn = jobs().filter(|(_, active)| !is_ahead(active)).map(|job| (job, false));
+        let ahead = jobs().filter(|(_, active)| is_ahead(active)).map(|job| (job, true));
+        for ((index, active), ahead) in in_turn.chain(ahead) {
             let group = active.trial.map(|trial| trial.group);
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
                 let company = trace.company().map(|company| (company, active.usage.batching, group));
@@ -211,10 +216,11 @@ impl<M: Model> Together<M> {
                 let alone = active.alone || large || company.is_none();
                 let own = chosen.joined.iter().all(|(other, _)| *other == index);
                 let most = if own { settings.pass_tokens } else { shared_tokens };
-                let room = chosen.tokens + trace.tokens() <= most
-                    && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
-                if chosen.joined.is_empty() || (!alone && room && company == shared) {
-                    chosen.tokens += trace.tokens();
+                let tokens = chosen.tokens + trace.tokens();
+                let room = tokens <= most && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
+                let admitted = !ahead || self.shares.admits(&limit, tokens);
+                if chosen.joined.is_empty() || (!alone && room && admitted && company == shared) {
+                    chosen.tokens = tokens;
                     chosen.bytes = chosen.bytes.saturating_add(trace.bytes());
                     chosen.joined.push((index, place));
                     shared = company;
@@ -224,6 +230,8 @@ impl<M: Model> Together<M> {
                 }
             }
         }
+        // As they lie there.
+        chosen.joined.sort_unstable();
         chosen
     }
 

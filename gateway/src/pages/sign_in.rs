@@ -96,11 +96,7 @@ pub fn refused(gateway: &Gateway, next: &str, refusal: Error) -> Response {
 
 /// `POST /sign-out`: this browser forgets the token. Who signed in by the provider is signed in there still, and told where
 /// that can be ended: whoever uses the browser next would come in without a password.
-pub async fn leave(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    caller: Caller,
-) -> Result<Response, Error> {
+pub async fn leave(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, caller: Caller) -> Result<Response, Error> {
     let by_provider = caller.known().is_ok_and(|principal| principal.user.is_some());
     let there = gateway.users.provider().filter(|_| by_provider);
     let id_token = kept(&gateway, &headers, Kept::IdToken);
