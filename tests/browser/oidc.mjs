@@ -29,9 +29,9 @@ async function opened() {
 }
 
 /// Returns what the browser keeps for the server; for browsers, the provider at another port of the machine is the same.
-async function kept(page) {
-  const cookies = (await page.context().cookies(there.url)).filter(({ name }) => name.startsWith("vitrine"));
-  return cookies.map(({ name, sameSite, httpOnly }) => `${name} ${sameSite} ${httpOnly}`).join();
+async function kept(page, path = "/") {
+  const cookies = (await page.context().cookies(`${there.url}${path}`)).filter(({ name }) => name.startsWith("vitrine"));
+  return cookies.map(({ name, sameSite, httpOnly }) => `${name} ${sameSite} ${httpOnly}`).sort().join();
 }
 
 /// Logs in at the provider, and agrees to what it asks then.
@@ -63,6 +63,8 @@ async function pages() {
   await page.waitForURL(`${there.url}/me`);
   check((await page.textContent(".who")) === "ada@example.org", "the page says who is signed in");
   check((await kept(page)) === "vitrine Strict true", `the browser keeps ${await kept(page)}`);
+  const toSignOut = "vitrine Strict true,vitrine-id-token Strict true";
+  check((await kept(page, "/sign-out")) === toSignOut, `it keeps ${await kept(page, "/sign-out")} for signing out`);
   ok("signs in");
 
   await page.fill("input[name=note]", "the notebook");
@@ -112,8 +114,10 @@ async function pages() {
 
   // Who signs out here is told where to do so at the provider, which asks for a password from then on.
   await page.click("button:text('Sign out')");
-  check((await kept(page)) === "", `the browser keeps ${await kept(page)}`);
+  check((await kept(page, "/sign-out")) === "", `the browser keeps ${await kept(page, "/sign-out")}`);
   await isRight(page, "the page of who signed out");
+  const leads = new URL(await page.getAttribute("a:text('Sign out of the university, too')", "href"));
+  check(leads.searchParams.get("id_token_hint")?.split(".").length === 3, `the provider is not told who signs out: ${leads}`);
   await page.click("a:text('Sign out of the university, too')");
   check(page.url().startsWith(there.issuer), `it leads to ${page.url()}`);
   await page.click("button[value=yes]");

@@ -47,6 +47,7 @@ pub mod python;
 mod run;
 pub mod settings;
 pub mod shape;
+mod shares;
 mod source;
 mod splice;
 mod thaw;

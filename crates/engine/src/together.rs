@@ -17,6 +17,7 @@ use crate::model::{Done, Interrupt, Model, Segment, SegmentIndex};
 use crate::pacing::Pacing;
 use crate::pass::Pass;
 use crate::run::Ending;
+use crate::shares::{Shares, Took};
 use crate::trace::Trace;
 use crate::trunks::Row;
 
@@ -25,6 +26,8 @@ pub struct Together<M: Model> {
     common: Rc<Common<M>>,
     pub active: VecDeque<Active<M>>,
     stack: Stack,
+    /// What tenants have had of the thread's own stack.
+    shares: Shares,
 }
 
 /// Whose stack the jobs' code and passes have.
@@ -65,17 +68,22 @@ struct Chosen {
 impl<M: Model> Together<M> {
     /// Makes a company that nobody has joined yet.
     pub fn company(common: &Rc<Common<M>>) -> Self {
-        Self { common: Rc::clone(common), active: VecDeque::new(), stack: Stack::Threads }
+        Self::on(common, VecDeque::new(), Stack::Threads)
     }
 
     /// Makes what runs one job by itself, in a lane.
     pub fn alone(common: &Rc<Common<M>>, active: Active<M>) -> Self {
-        Self { common: Rc::clone(common), active: VecDeque::from([active]), stack: Stack::Lanes }
+        Self::on(common, VecDeque::from([active]), Stack::Lanes)
+    }
+
+    fn on(common: &Rc<Common<M>>, active: VecDeque<Active<M>>, stack: Stack) -> Self {
+        Self { common: Rc::clone(common), active, stack, shares: Shares::new(common.settings.slice) }
     }
 
     /// Runs every job's own code, and one pass at most. What takes long begins, too, as far as there is room, and goes on
     /// in lanes. Returns whether there was a pass that does not take long.
     pub fn step(&mut self, lanes: &mut Lanes<M>, events: &mut Vec<Event>) -> bool {
+        self.shares.attend(self.active.iter().map(|active| &active.job.tenant));
         self.advance_all(lanes, events);
         let passed = self.active.iter().any(wants_pass) && self.pass(lanes, events);
         self.advance_all(lanes, events);
@@ -118,7 +126,10 @@ impl<M: Model> Together<M> {
             if self.stack == Stack::Threads && active.is_between_traces() {
                 // What a session does between its traces may take long: on a stack of its own it can be left.
                 let Some(active) = self.active.remove(index) else { continue };
-                let Some((mut active, end)) = lanes.try_at_once(self.for_code(active), events) else { continue };
+                let (tenant, began) = (active.job.tenant.clone(), Instant::now());
+                let back = lanes.try_at_once(self.for_code(active), events);
+                self.shares.charge(&tenant, began.elapsed());
+                let Some((mut active, end)) = back else { continue };
                 active.report(events);
                 match end {
                     Some(end) => active.end(end, events),
@@ -129,7 +140,9 @@ impl<M: Model> Together<M> {
                 }
                 continue;
             }
+            let before = active.usage.seconds;
             let end = active.advance(&self.common);
+            self.shares.charge(&active.job.tenant, seconds(active.usage.seconds - before));
             active.report(events);
             match end {
                 None => index += 1,
@@ -178,17 +191,24 @@ impl<M: Model> Together<M> {
         }
     }
 
-    /// Chooses traces for a pass: the first that wants one, and those that fit beside it.
+    /// Chooses traces for a pass: the first that wants one, of a tenant whose turn it is, and those that fit beside it.
     fn choose(&self, held: &HashSet<JobId>) -> Chosen {
         let settings = &self.common.settings;
         // Nobody is made to wait for a pass that takes long by joining one.
         let shared_tokens = settings.shared_tokens.min(settings.pass_tokens).min(settings.long_tokens);
         let mut chosen = Chosen::default();
         let mut shared = None;
-        for (index, active) in self.active.iter().enumerate() {
-            if held.contains(&active.job.id) {
-                continue;
-            }
+        let jobs = || self.active.iter().enumerate().filter(|(_, active)| !held.contains(&active.job.id));
+        let wanted =
+            |active: &Active<M>| active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::tokens).sum();
+        let wanting =
+            jobs().filter(|(_, active)| wants_pass(active)).map(|(_, active)| (&active.job.tenant, wanted(active)));
+        let limit = self.shares.limit(wanting);
+        let is_ahead = |active: &Active<M>| self.shares.had(&active.job.tenant) > limit.had;
+        // Whose turn it is comes first.
+        let in_turn = jobs().filter(|(_, active)| !is_ahead(active)).map(|job| (job, false));
+        let ahead = jobs().filter(|(_, active)| is_ahead(active)).map(|job| (job, true));
+        for ((index, active), ahead) in in_turn.chain(ahead) {
             let group = active.trial.map(|trial| trial.group);
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
                 let company = trace.company().map(|company| (company, active.usage.batching, group));
@@ -196,10 +216,11 @@ impl<M: Model> Together<M> {
                 let alone = active.alone || large || company.is_none();
                 let own = chosen.joined.iter().all(|(other, _)| *other == index);
                 let most = if own { settings.pass_tokens } else { shared_tokens };
-                let room = chosen.tokens + trace.tokens() <= most
-                    && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
-                if chosen.joined.is_empty() || (!alone && room && company == shared) {
-                    chosen.tokens += trace.tokens();
+                let tokens = chosen.tokens + trace.tokens();
+                let room = tokens <= most && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
+                let admitted = !ahead || self.shares.admits(&limit, tokens);
+                if chosen.joined.is_empty() || (!alone && room && admitted && company == shared) {
+                    chosen.tokens = tokens;
                     chosen.bytes = chosen.bytes.saturating_add(trace.bytes());
                     chosen.joined.push((index, place));
                     shared = company;
@@ -209,6 +230,8 @@ impl<M: Model> Together<M> {
                 }
             }
         }
+        // As they lie there.
+        chosen.joined.sort_unstable();
         chosen
     }
 
@@ -230,14 +253,13 @@ impl<M: Model> Together<M> {
             if joins { leaving.push_back(active) } else { staying.push_back(active) }
         }
         self.active = staying;
-        let together = Self { common: Rc::clone(&self.common), active: leaving, stack: Stack::Passes };
+        let together = Self::on(&self.common, leaving, Stack::Passes);
         Party { together, task: Task::Pass { joined: own, _room: place } }
     }
 
     /// Takes a job for what it does between two passes.
     fn for_code(&self, active: Active<M>) -> Party<M> {
-        let active = VecDeque::from([active]);
-        Party { together: Self { common: Rc::clone(&self.common), active, stack: Stack::Passes }, task: Task::Code }
+        Party { together: Self::on(&self.common, VecDeque::from([active]), Stack::Passes), task: Task::Code }
     }
 
     /// Has the job of a lane wait until there is room for a pass that takes long; `None` where it has to stop.
@@ -312,14 +334,22 @@ impl<M: Model> Together<M> {
             }
         };
         let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
+        let deepest = segments.iter().map(|segment| segment.done.layers).max().unwrap_or_default();
         let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
-        let seconds = clock.clock().saturating_sub(began).saturating_sub(blocks).as_secs_f64();
+        let time = clock.clock().saturating_sub(began).saturating_sub(blocks);
+        let seconds = time.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         let share = |done: &Done| match computed {
             0 => seconds / members.len() as f64,
             all => seconds * done.tokens as f64 / all as f64,
         };
         let layers = u64::try_from(common.model.schema().layers.len()).unwrap_or(0);
+        if self.stack == Stack::Threads {
+            #[expect(clippy::cast_precision_loss, reason = "no model has so many layers")]
+            let depth = deepest as f64 / layers.max(1) as f64;
+            let parts = members.iter().zip(&segments).map(|(member, segment)| (&member.tenant, segment.done.tokens));
+            self.shares.passed(Took { time, depth }, parts);
+        }
         let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
         let shared = u64::try_from(members.len()).unwrap_or(0);
         let mut usages = Vec::with_capacity(members.len());
@@ -334,7 +364,11 @@ impl<M: Model> Together<M> {
             }
             // This runs blocks, too.
             member.trace.after_pass(own, segment.cache);
-            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            let busy = std::mem::take(&mut member.trace.run.busy);
+            if self.stack == Stack::Threads {
+                self.shares.charge(&member.tenant, busy);
+            }
+            let busy = busy.as_secs_f64();
             if member.trace.run.job.turn.spent() {
                 late.push(member.index);
             }
@@ -442,6 +476,11 @@ impl<M: Model> Party<M> {
         let ends = ends.into_iter().chain(std::iter::repeat_with(|| None));
         self.together.active.into_iter().zip(ends).collect()
     }
+}
+
+/// Returns so many seconds, none of which were counted twice.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 fn wants_pass<M: Model>(active: &Active<M>) -> bool {

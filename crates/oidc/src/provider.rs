@@ -155,11 +155,11 @@ impl Provider {
     }
 
     /// Ends that: exchanges the code with which somebody came back, and returns who they are for as long as they stay
-    /// signed in.
+    /// signed in, and the ID token that says so, for [`Provider::sign_out`].
     ///
     /// # Errors
     /// Why nobody is signed in.
-    pub async fn finish(&self, attempt: &Attempt, code: String) -> Result<User, Refusal> {
+    pub async fn finish(&self, attempt: &Attempt, code: String) -> Result<(User, String), Refusal> {
         let known = self.known(|_| true).await?;
         let end = known.metadata.token_endpoint.clone();
         let end = end.ok_or_else(|| Refusal::Provider("it gives no tokens".into()))?;
@@ -180,16 +180,21 @@ impl Provider {
         };
         let audience = self.settings.client_id.as_deref().unwrap_or_default();
         let (claims, _) = self.verified(id, &[audience], Some(&attempt.nonce)).await?;
-        self.settings.user(&claims, unix_seconds() + self.settings.session.as_secs())
+        let user = self.settings.user(&claims, unix_seconds() + self.settings.session.as_secs())?;
+        Ok((user, id.to_owned()))
     }
 
-    /// Returns the page at which somebody who has signed out here does so there, too. `None` where the provider has none, or
+    /// Returns the page at which somebody who has signed out here does so there, too. With the ID token by which they signed
+    /// in, the provider knows whom to sign out, and need not ask who they are. `None` where the provider has no such page, or
     /// where it is not known at the moment.
     #[must_use]
-    pub fn sign_out(&self) -> Option<String> {
+    pub fn sign_out(&self, id_token: Option<&str>) -> Option<String> {
         let known = self.shown.borrow().known.clone()?;
         let mut page = oauth2::url::Url::parse(known.metadata.end_session_endpoint.as_deref()?).ok()?;
         page.query_pairs_mut().append_pair("client_id", self.settings.client_id.as_deref().unwrap_or_default());
+        if let Some(token) = id_token {
+            page.query_pairs_mut().append_pair("id_token_hint", token);
+        }
         Some(page.into())
     }
 

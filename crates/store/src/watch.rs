@@ -64,19 +64,25 @@ impl Watchers {
         Watcher { queue, prefix: prefix.to_owned(), watchers: self.clone() }
     }
 
-    /// Delivers changes, which are in the order of their revisions, and within one in that of their keys.
+    /// Delivers changes, which are in the order of their revisions, and within one in that of their keys. Whoever watches is
+    /// woken once, when all of them are there: to wake a thread costs more than to tell it something.
     pub fn publish(&self, events: Vec<Event>) {
+        let mut told: Vec<Arc<Queue>> = Vec::new();
         let mut state = lock(&self.state);
         for event in events {
             let key = event.key();
             for (length, prefixes) in &state.watched {
                 let queues = key.get(..*length).and_then(|prefix| prefixes.get(prefix));
                 for queue in queues.into_iter().flatten().filter_map(Weak::upgrade) {
-                    queue.push(event.clone());
+                    if queue.put(event.clone()) {
+                        told.push(queue);
+                    }
                 }
             }
             state.remember(event);
         }
+        drop(state);
+        told.iter().for_each(|queue| queue.waker.wake());
     }
 
     /// Tells every watcher that it is alive, at `revision`.
@@ -170,18 +176,24 @@ struct Queue {
 
 impl Queue {
     fn push(&self, event: Event) {
+        self.put(event);
+        self.waker.wake();
+    }
+
+    /// Adds an event without waking anybody. Returns whether it is the first that is to be read.
+    fn put(&self, event: Event) -> bool {
         if matches!(&event, Event::Put(_) | Event::Delete { .. }) && event.revision() <= self.after {
-            return;
+            return false;
         }
         let mut events = lock(&self.events);
+        let first = events.is_empty();
         if events.len() >= OUTSTANDING || event == Event::Resync {
             events.clear();
             events.push_back(Event::Resync);
         } else {
             events.push_back(event);
         }
-        drop(events);
-        self.waker.wake();
+        first
     }
 
     /// Who has something to read knows already that the watch is alive.

@@ -23,6 +23,8 @@ pub const BACK: &str = "/sign-in/oidc";
 
 /// Bytes of where somebody wanted to go. The browser keeps that meanwhile, and keeps no more than a few thousand.
 const NEXT: usize = 1000;
+/// Bytes of an ID token that is kept for signing out, of the 4096 that a browser keeps under one name.
+const ID_TOKEN: usize = 3800;
 
 /// What a browser comes back with.
 #[derive(Default, Deserialize)]
@@ -77,7 +79,7 @@ async fn enter(gateway: &Gateway, attempt: Option<Attempt>, back: Back) -> Resul
         (Some(code), _) => code,
         (None, told) => return Err(Error::Token(Refusal::Provider(line(&told.unwrap_or("it gave no code".into()))))),
     };
-    let user = provider.finish(&attempt, code).await.map_err(Error::Token)?;
+    let (user, id_token) = provider.finish(&attempt, code).await.map_err(Error::Token)?;
     let principal = users::placed(gateway, &user).await?.known()?;
     tracing::info!(user = %user.name, tenant = %user.tenant, "signed in");
     let to = inside(&attempt.next).unwrap_or(layout::home(&principal));
@@ -94,6 +96,10 @@ async fn enter(gateway: &Gateway, attempt: Option<Attempt>, back: Back) -> Resul
     response.headers_mut().insert(header::REFRESH, refresh);
     let stays = provider.settings().session.as_secs();
     sign_in::keep(gateway, &mut response, Kept::Session, &gateway.users.session(&user), stays)?;
+    // Browsers keep no longer ones, and without it the provider asks who is to be signed out.
+    if id_token.len() <= ID_TOKEN {
+        sign_in::keep(gateway, &mut response, Kept::IdToken, &id_token, stays)?;
+    }
     Ok(response)
 }
 

@@ -32,6 +32,8 @@ pub enum Kept {
     Session,
     /// That they began to be, and are at the provider. It is sent when that sends them back.
     Attempt,
+    /// By what the provider told who they are. It is sent when they sign out, and at no other time.
+    IdToken,
 }
 
 #[derive(Deserialize)]
@@ -94,14 +96,18 @@ pub fn refused(gateway: &Gateway, next: &str, refusal: Error) -> Response {
 
 /// `POST /sign-out`: this browser forgets the token. Who signed in by the provider is signed in there still, and told where
 /// that can be ended: whoever uses the browser next would come in without a password.
-pub async fn leave(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
+pub async fn leave(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, caller: Caller) -> Result<Response, Error> {
     let by_provider = caller.known().is_ok_and(|principal| principal.user.is_some());
     let there = gateway.users.provider().filter(|_| by_provider);
-    let mut response = match there.and_then(|provider| Some((provider.name(), provider.sign_out()?))) {
+    let id_token = kept(&gateway, &headers, Kept::IdToken);
+    let mut response = match there.and_then(|provider| Some((provider.name(), provider.sign_out(id_token)?))) {
         Some((provider, page)) => shown(layout::page("Signed out", &Reader::Nobody, &left(provider, &page))),
         None => Redirect::to("/sign-in").into_response(),
     };
     keep(&gateway, &mut response, Kept::Session, "", 0)?;
+    if id_token.is_some() {
+        keep(&gateway, &mut response, Kept::IdToken, "", 0)?;
+    }
     Ok(response)
 }
 
@@ -148,12 +154,13 @@ fn form(gateway: &Gateway, next: &str, refusal: Option<&str>) -> Response {
 /// When it cannot be written into a head, which it always can.
 pub fn keep(gateway: &Gateway, response: &mut Response, kept: Kept, token: &str, seconds: u64) -> Result<(), Error> {
     let secure = if gateway.settings.https { "; Secure" } else { "" };
-    let site = match kept {
-        Kept::Session => "Strict",
-        Kept::Attempt => "Lax",
+    let (path, site) = match kept {
+        Kept::Session => ("/", "Strict"),
+        Kept::Attempt => ("/", "Lax"),
+        Kept::IdToken => ("/sign-out", "Strict"),
     };
     let name = cookie(gateway, kept);
-    let text = format!("{name}={token}; Path=/; HttpOnly; SameSite={site}; Max-Age={seconds}{secure}");
+    let text = format!("{name}={token}; Path={path}; HttpOnly; SameSite={site}; Max-Age={seconds}{secure}");
     let value = HeaderValue::try_from(text).map_err(Error::internal)?;
     response.headers_mut().append(header::SET_COOKIE, value);
     Ok(())
@@ -166,6 +173,9 @@ fn cookie(gateway: &Gateway, kept: Kept) -> &'static str {
         (Kept::Session, false) => "vitrine",
         (Kept::Attempt, true) => "__Host-vitrine-sign-in",
         (Kept::Attempt, false) => "vitrine-sign-in",
+        // That prefix is for the whole host alone; with this one, browsers take it by TLS.
+        (Kept::IdToken, true) => "__Secure-vitrine-id-token",
+        (Kept::IdToken, false) => "vitrine-id-token",
     }
 }
 
