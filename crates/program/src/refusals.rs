@@ -26,6 +26,15 @@ pub fn of_pipe(name: &str) -> Option<String> {
         .then(|| format!("`{name}` of model.pipe() is not supported by this server"))
 }
 
+/// Names what the client sends by its name alone, where `module` is the program itself: what `functools.cache` makes of a
+/// function, for instance.
+#[must_use]
+pub fn by_name_alone(module: &str, name: &str) -> Option<String> {
+    (module == "__main__").then(|| {
+        format!("{name} of your program, of which the client sends nothing but the name (define it in the block),")
+    })
+}
+
 /// Says that this server knows a function, and one of its arguments not.
 #[must_use]
 pub fn argument(function: &str, argument: &str) -> String {

@@ -92,7 +92,10 @@ impl Walk<'_> {
 
     /// Looks at a call of something importable.
     pub fn of_called(&mut self, path: &str, given: &Given, line: u32) {
-        if let Some(says) = path.strip_prefix("builtins.").and(refused::name(path)) {
+        let own = path.strip_prefix("__main__.").and_then(|name| refusals::by_name_alone("__main__", name));
+        if let Some(own) = own {
+            self.refuse(line, format!("AttributeError: {own} is not supported by this server"));
+        } else if let Some(says) = path.strip_prefix("builtins.").and(refused::name(path)) {
             self.refuse(line, format!("NameError: {says}"));
         } else if let Some(says) = refused::name(path) {
             self.refuse(line, format!("AttributeError: {says}"));
