@@ -184,11 +184,6 @@ def an_argument():
         torch.add(h, h, out=h)  # here
 
 
-def an_argument_of_generate():
-    with model.generate("one two", max_new_tokens=1, streamer=5, remote=True, blocking=False):
-        x = model.transformer.h[0].output.save()
-
-
 def a_decorator_that_is_not_sent():
     with model.trace("one two", remote=True, blocking=False):
         x = decorated(model.transformer.h[0].output).save()  # here
@@ -212,6 +207,11 @@ def a_lambda_given_to_another():
 def a_cached_function():
     with model.trace("one two", remote=True, blocking=False):
         x = cached(1)  # here
+
+
+def an_argument_of_generate():
+    with model.generate("one two", max_new_tokens=1, streamer=5, remote=True, blocking=False):
+        x = model.transformer.h[0].output.save()
 
 
 slowest = 0.0

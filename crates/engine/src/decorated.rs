@@ -35,24 +35,45 @@ pub fn decorate(
             Step::Waiting(_) => return Err(Raise::runtime_error("a decorator cannot wait for the model")),
         }
         let made = frame.get(name);
-        if decoration.library.is_some() || made.as_ref().is_some_and(|made| is_sent_as(made, name)) {
+        if decoration.library.is_some() {
             return Ok(made);
+        }
+        match made.as_ref().map(sent_as) {
+            Some(Sent::As(text)) if *text == *name => return Ok(made),
+            Some(Sent::InPlaceOf(text)) if *text == *name => return Ok(made),
+            // What holds this one was sent with the text of another, and nothing says so there.
+            Some(Sent::InPlaceOf(text)) => {
+                return Err(Raise::name_error(format!(
+                    "one of its decorators keeps functools.wraps around {text}(), which has it not"
+                )));
+            }
+            _ => {}
         }
     }
     Ok(None)
 }
 
-/// Says whether a client would send what a decorator made as the text of the function that it was given.
-fn is_sent_as(made: &Value, name: &str) -> bool {
-    let Value::Function(made) = made else { return false };
+/// The function whose text a client sends for what a decorator made.
+enum Sent {
+    /// Its own.
+    As(Rc<str>),
+    /// That of what `functools.wraps` says that it wraps.
+    InPlaceOf(Rc<str>),
+    /// None: it is no function with a text.
+    Otherwise,
+}
+
+fn sent_as(made: &Value) -> Sent {
+    let Value::Function(made) = made else { return Sent::Otherwise };
     let mut innermost = Rc::clone(made);
-    while let Some(wrapped) = innermost.own("__wrapped__") {
-        match wrapped {
-            Value::Function(wrapped) => innermost = wrapped,
-            _ => return true,
-        }
+    while let Some(Value::Function(wrapped)) = innermost.own("__wrapped__") {
+        innermost = wrapped;
     }
-    *innermost.code().name == *name
+    let text = Rc::clone(&innermost.code().name);
+    match Rc::ptr_eq(&innermost, made) {
+        true => Sent::As(text),
+        false => Sent::InPlaceOf(text),
+    }
 }
 
 /// Stands for a function whose decorators are still to be applied, among what these and the function itself refer to.

@@ -5,6 +5,7 @@
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
 mod active;
+mod adapter;
 mod ask;
 pub mod batch_encoding;
 mod cache;
@@ -44,6 +45,7 @@ pub mod python;
 mod run;
 pub mod settings;
 pub mod shape;
+mod shown;
 mod source;
 mod splice;
 mod thaw;
@@ -56,6 +58,7 @@ mod trunks;
 mod turn;
 mod written;
 
+pub use adapter::Addition;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};

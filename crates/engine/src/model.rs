@@ -11,6 +11,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use program::{Batching, Function, TensorData};
 
+use crate::adapter::Addition;
 use crate::encoding::{Encoding, How, Source};
 use crate::shape::ShapeClass;
 
@@ -734,6 +735,14 @@ pub trait Model: 'static {
     /// # Errors
     /// When there is no memory for it.
     fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise>;
+
+    /// Reads a PEFT adapter, in the order in which a pass comes to the modules that it is for.
+    ///
+    /// # Errors
+    /// `ValueError` where there is none of that name, or it is not for this model.
+    fn adapter(&self, name: &str) -> Result<Vec<Addition>, Raise> {
+        Err(Raise::value_error(format!("this server has no PEFT adapter {name:?} for this model")))
+    }
 
     /// Runs one module on a user's own tensors, shaped as Hugging Face shapes them (`model.lm_head(h)` in a block).
     ///

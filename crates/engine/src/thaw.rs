@@ -104,6 +104,8 @@ impl<'a, M: Model> Thaw<'a, M> {
                 next += 1;
             } else if let Some(Site(index)) = schema.site(path) {
                 next = index as usize + 1;
+            } else if self.job.adapter.get().is_some_and(|adapter| adapter.has_path(schema, path)) {
+                // PEFT keeps what it adapts there.
             } else if schema.absent(path).is_none() && Envoy::at(&self.job, path).is_none() {
                 return Err(unknown_module(path));
             }

@@ -187,7 +187,6 @@ impl<'a> Walk<'a> {
         let frame = self.held.frame(code, None, &globals);
         self.fill(frame, code, &self.program.locals);
         self.now.text = Rc::clone(&code.text);
-        self.of_request(code.body.statements.first().map_or(0, |statement| statement.span.line));
         match &self.program.entry {
             Entry::Session => {
                 self.body(frame, &code.body);

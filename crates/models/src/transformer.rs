@@ -1,7 +1,7 @@
 //! A loaded language model.
 
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
@@ -11,6 +11,7 @@ use kernels::{BLOCK, Kernels, Memory, Products, Ranks, Rows, Scrub, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::{TchError, Tensor};
 
+use crate::adapter;
 use crate::alone;
 use crate::assembly::assemble;
 use crate::builder::{Builder, Node};
@@ -44,6 +45,8 @@ pub struct Transformer {
     attributes: Vec<Attributes>,
     tokenizer: Rc<Tokenizer>,
     settings: Settings,
+    /// Where it was read from, and its adapters are.
+    folder: PathBuf,
     kernels: Rc<Kernels>,
     device: torch::Device,
     /// In which parameters lie, here and on other ranks.
@@ -161,6 +164,7 @@ fn load_over(
         attributes,
         tokenizer,
         settings,
+        folder: folder.to_path_buf(),
         kernels,
         device,
         memory,
@@ -375,6 +379,14 @@ impl Model for Transformer {
 
     fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    fn adapter(&self, name: &str) -> Result<Vec<engine::Addition>, Raise> {
+        let sizes = |site: Site| match self.nodes.get(site.0 as usize)? {
+            Node::Linear(linear) | Node::Conv1D(linear) => Some(linear.weight.size()),
+            _ => None,
+        };
+        adapter::read(&self.folder, name, &self.schema, sizes).map_err(Raise::value_error)
     }
 
     fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {

@@ -289,8 +289,14 @@ impl<'a> Names<'a> {
     /// Says whether what is known by a function's name is something else, which holds the function: what a decorator made of
     /// it that left no trace in its text, so that the function is the one that the decorator was given.
     fn is_held(&self, name: &str, function: Ref) -> bool {
-        let bound = self.bound.get(name).into_iter().flatten();
-        bound.take(LOOKED).any(|at| *at != function && self.holds(*at, function, 3, &mut LOOKED.clone()))
+        let bound = self.bound.get(name).into_iter().flatten().take(LOOKED);
+        // A property of that name is what holds its functions, and these are what it is made of.
+        let bound = bound.flat_map(|at| match self.heap.get(*at) {
+            Some(Datum::Decorated { functions, .. }) => functions.as_slice(),
+            _ => std::slice::from_ref(at),
+        });
+        let mut left = LOOKED;
+        bound.into_iter().any(|at| *at != function && self.holds(*at, function, 3, &mut left))
     }
 
     fn holds(&self, holder: Ref, function: Ref, depth: usize, left: &mut usize) -> bool {
@@ -303,7 +309,6 @@ impl<'a> Names<'a> {
             Some(Datum::Object { args, state, .. }) => args.iter().chain(state).copied().collect(),
             Some(Datum::Dict(pairs)) => pairs.iter().map(|(_, at)| *at).collect(),
             Some(Datum::Tuple(items)) => items.clone(),
-            Some(Datum::Decorated { functions, .. }) => functions.clone(),
             _ => return false,
         };
         held.into_iter().any(|at| {
@@ -404,6 +409,16 @@ mod tests {
         let by_another_name =
             program(&[(text, "f", "f.py", &[]), (wrapper, "wrapper", "f.py", &[("g", 0)])], &[("h", 1)]);
         assert!(matches!(made(&by_another_name), Made::Unknown(_)));
+    }
+
+    #[test]
+    fn a_property_holds_what_it_is_made_of() {
+        let text = "@property\n@double\ndef f(self):\n    return 1";
+        let mut program = program(&[(text, "f", "f.py", &[])], &[]);
+        let functions = vec![Ref(0)];
+        let property = program.heap.push(Datum::Decorated { kind: crate::datum::Decorator::Property, functions });
+        program.locals.push(("f".into(), property));
+        assert!(unknown(&program).contains("@double"));
     }
 
     #[test]

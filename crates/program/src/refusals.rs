@@ -1,11 +1,5 @@
 //! What is refused of a request itself: said when it comes, and by whoever would run it.
 
-/// Said of a request for a model with adapters.
-#[must_use]
-pub fn adapters(peft: &str) -> String {
-    format!("this server applies no PEFT adapters, and the request asks for {peft:?}")
-}
-
 /// Returns why an argument of `model.generate(…)` is refused, whatever it is.
 #[must_use]
 pub fn of_generate(name: &str) -> Option<&'static str> {

@@ -124,8 +124,8 @@ def counted(x):
     return x.mean()
 
 
-@times(5)
 @plainly
+@times(5)
 def five_times_less(x):
     return x.mean()
 
@@ -174,7 +174,7 @@ def noted(notes, name):
 def functions_under_decorators_of_ones_own(model, remote):
     probes = Probes(1.5)
     with model.trace(FRANCE, remote=remote):
-        times  # noqa: B018  (so that it is sent)
+        times, plainly  # noqa: B018  (so that they are sent)
         h = first(layers(model)[1].output)
         values = [six_times(h), six_times(h, power=1), six_times(h, power=4), less(h), counted(h), counted(h)]
         values += [five_times_less(h), probes.read(h), probes.tripled, probes.plain(), probes.largest(h)]

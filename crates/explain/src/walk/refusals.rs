@@ -30,13 +30,6 @@ impl Walk<'_> {
         }
     }
 
-    /// Looks at what a request asks for before its first statement.
-    pub fn of_request(&mut self, line: u32) {
-        if let Some(peft) = &self.program.env.peft {
-            self.refuse(line, format!("ValueError: {}", refusals::adapters(peft)));
-        }
-    }
-
     /// Looks at the arguments of a trace.
     pub fn of_arguments(&mut self, calls: Calls, given: &Given) {
         for (name, value) in &given.keyword {
