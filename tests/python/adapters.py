@@ -1,5 +1,5 @@
-"""LoRA adapters from models' folders: what a job with one gives is what PyTorch gives where PEFT's formula is hooked to the
-modules, and jobs beside it see nothing of it.
+"""LoRA adapters from models' folders: what a job with one gives is what PyTorch gives where its modules compute PEFT's
+formula, and jobs beside it see nothing of it.
 
     adapters.py GPT2_FOLDER LLAMA_FOLDER
 """
@@ -16,6 +16,7 @@ from nnsight import LanguageModel
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.schema.config import CONFIG
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 warnings.simplefilter("ignore")
 CONFIG.APP.REMOTE_LOGGING = False
@@ -44,22 +45,17 @@ def adapter(folder, name, local, ends, rank=4, **settings):
     return added
 
 
-class Applied:
-    """The formula, hooked to the local model."""
+def applied(folder, added):
+    """Returns a local model whose modules compute the formula."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for path, (a, b, scale) in added.items():
+        module = model.get_submodule(path)
 
-    def __init__(self, local, added):
-        self.local, self.added, self.handles = local, added, []
+        def forward(self, x, before=type(module).forward, a=a, b=b, scale=scale):
+            return before(self, x) + F.linear(F.linear(x, a), b) * scale
 
-    def __enter__(self):
-        for path, (a, b, scale) in self.added.items():
-            def hook(module, given, made, a=a, b=b, scale=scale):
-                return made + F.linear(F.linear(given[0], a), b) * scale
-
-            self.handles.append(self.local._module.get_submodule(path).register_forward_hook(hook))
-
-    def __exit__(self, *raised):
-        for handle in self.handles:
-            handle.remove()
+        module.__class__ = type(type(module).__name__, (type(module),), {"forward": forward})
+    return LanguageModel(model, tokenizer=AutoTokenizer.from_pretrained(folder))
 
 
 def layers(model):
@@ -161,12 +157,12 @@ for folder, name in zip(sys.argv[1:], ("tiny-gpt2", "tiny-llama")):
         "lab/one": adapter(folder, "lab/one", local, ends),
         "rooted": adapter(folder, "rooted", local, ends[:1], rank=2, use_rslora=True),
     }
+    changed = {repo: applied(folder, added) for repo, added in adapters.items()}
     for program in PROGRAMS:
         base = program(local)
         assert same(base, program(hosted, remote=True)), f"{program.__name__} without an adapter"
-        for repo, added in adapters.items():
-            with Applied(local, added):
-                expected = program(local)
+        for repo in adapters:
+            expected = program(changed[repo])
             assert not same(base, expected)
             # Beside one that has none.
             beside = []

@@ -214,7 +214,8 @@ fn what_the_server_lacks_is_refused_when_a_program_is_sent() {
     let said = server.client("refused.py").succeed();
     assert_eq!(said.lines().count(), 23, "{said}");
     for line in said.lines() {
-        let words = ["not supported by this server", "on this server", "this server does not offer", "not sent", "not send"];
+        let words =
+            ["not supported by this server", "on this server", "this server does not offer", "not sent", "not send"];
         assert!(words.iter().any(|words| line.contains(words)), "{line}");
     }
 }

@@ -33,15 +33,8 @@ pub struct Adapter {
 }
 
 /// Names that PEFT puts below a module that it adapts.
-const PARTS: [&str; 7] = [
-    "base_layer",
-    "lora_A",
-    "lora_B",
-    "lora_dropout",
-    "lora_embedding_A",
-    "lora_embedding_B",
-    "lora_magnitude_vector",
-];
+const PARTS: [&str; 7] =
+    ["base_layer", "lora_A", "lora_B", "lora_dropout", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
 
 /// PEFT computes with adapters in single precision, whatever they are kept as.
 const GIVEN: &str = "given.append(module.input)";

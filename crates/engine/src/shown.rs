@@ -78,7 +78,8 @@ fn extra<M: Model>(machine: &Machine, job: &JobState<M>, site: Site, class: &str
     } else if class == "Dropout" {
         format!("p={}, inplace={}", shown("p"), shown("inplace"))
     } else if said(read("num_embeddings")) {
-        let padding = if said(read("padding_idx")) { format!(", padding_idx={}", shown("padding_idx")) } else { String::new() };
+        let padding =
+            if said(read("padding_idx")) { format!(", padding_idx={}", shown("padding_idx")) } else { String::new() };
         format!("{}, {}{padding}", shown("num_embeddings"), shown("embedding_dim"))
     } else {
         String::new()

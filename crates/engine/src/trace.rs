@@ -209,7 +209,8 @@ impl<M: Model> Prepared<M> {
         };
         let ends = first.len();
         let alone = |coroutine: Coroutine| (coroutine, None);
-        let blocks: Vec<Block> = first.into_iter().map(alone).chain(blocks).chain(last.into_iter().map(alone)).collect();
+        let blocks: Vec<Block> =
+            first.into_iter().map(alone).chain(blocks).chain(last.into_iter().map(alone)).collect();
         let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
         run.forgive(ends);
         let work = match work {

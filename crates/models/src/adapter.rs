@@ -63,8 +63,9 @@ pub fn read(
     }
     let mut found: Vec<(Site, [Option<TensorData>; 2])> = Vec::new();
     for (key, entry) in entries {
-        let (module, index) = place(&key)
-            .ok_or_else(|| format!("the adapter {name:?} has {key}, which this server does not apply: it has LoRA alone"))?;
+        let (module, index) = place(&key).ok_or_else(|| {
+            format!("the adapter {name:?} has {key}, which this server does not apply: it has LoRA alone")
+        })?;
         let Some(site) = schema.site(module) else {
             return Err(format!("the adapter {name:?} is for a module {module}, which the model does not have"));
         };
@@ -128,7 +129,9 @@ fn folder_of(folder: &Path, name: &str) -> Result<PathBuf, String> {
 /// Returns what the product of an adapter's matrices is multiplied by, once nothing else of its settings matters.
 fn scale(name: &str, config: &Map<String, Value>) -> Result<f64, String> {
     let refuse = |key: &str, value: &Value| {
-        Err(format!("the adapter {name:?} has {key} = {value}, which this server does not apply: it has plain LoRA alone"))
+        Err(format!(
+            "the adapter {name:?} has {key} = {value}, which this server does not apply: it has plain LoRA alone"
+        ))
     };
     for (key, value) in config {
         let empty = match value {
@@ -141,9 +144,7 @@ fn scale(name: &str, config: &Map<String, Value>) -> Result<f64, String> {
         let known = match key.as_str() {
             "peft_type" => value == "LORA",
             "bias" => value == "none",
-            "init_lora_weights" => {
-                value.is_boolean() || value.as_str().is_some_and(|text| BEGINNINGS.contains(&text))
-            }
+            "init_lora_weights" => value.is_boolean() || value.as_str().is_some_and(|text| BEGINNINGS.contains(&text)),
             key if WITHOUT_EFFECT.contains(&key) => true,
             // Settings of ways that the others say are not taken.
             key if key.ends_with("_config") || key.starts_with("megatron") => empty,
@@ -155,7 +156,8 @@ fn scale(name: &str, config: &Map<String, Value>) -> Result<f64, String> {
     }
     let number = |key: &str| config.get(key).and_then(Value::as_f64).filter(|number| *number > 0.0);
     let missing = |key: &str| format!("the adapter {name:?} has no {key} above zero");
-    let (alpha, rank) = (number("lora_alpha").ok_or_else(|| missing("lora_alpha"))?, number("r").ok_or_else(|| missing("r"))?);
+    let (alpha, rank) =
+        (number("lora_alpha").ok_or_else(|| missing("lora_alpha"))?, number("r").ok_or_else(|| missing("r"))?);
     Ok(match config.get("use_rslora") {
         Some(Value::Bool(true)) => alpha / rank.sqrt(),
         _ => alpha / rank,

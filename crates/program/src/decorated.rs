@@ -59,9 +59,38 @@ const MEMBERS: [(&str, &str); 9] = [
 
 /// Names that nobody sends, for they mean the same everywhere: those that decorators and default values read.
 const BUILTINS: [&str; 32] = [
-    "Ellipsis", "Exception", "abs", "all", "any", "bool", "bytes", "callable", "complex", "dict", "enumerate", "float",
-    "frozenset", "getattr", "int", "isinstance", "len", "list", "map", "max", "min", "object", "print", "range", "repr",
-    "reversed", "round", "set", "sorted", "str", "sum", "tuple",
+    "Ellipsis",
+    "Exception",
+    "abs",
+    "all",
+    "any",
+    "bool",
+    "bytes",
+    "callable",
+    "complex",
+    "dict",
+    "enumerate",
+    "float",
+    "frozenset",
+    "getattr",
+    "int",
+    "isinstance",
+    "len",
+    "list",
+    "map",
+    "max",
+    "min",
+    "object",
+    "print",
+    "range",
+    "repr",
+    "reversed",
+    "round",
+    "set",
+    "sorted",
+    "str",
+    "sum",
+    "tuple",
 ];
 
 /// What was made of a function before it was sent.
@@ -121,7 +150,8 @@ impl Decoration<'_> {
 #[must_use]
 pub fn as_it_stands(function: &Datum, heading: &Heading) -> bool {
     let Datum::Function { filename, defaults, keyword_defaults, .. } = function else { return true };
-    let lost = (heading.defaults, heading.keyword_defaults) != (0, 0) && defaults.is_empty() && keyword_defaults.is_empty();
+    let lost =
+        (heading.defaults, heading.keyword_defaults) != (0, 0) && defaults.is_empty() && keyword_defaults.is_empty();
     heading.decorators.is_empty() && !heading.around_lambda && !lost && wrapper(filename).is_none()
 }
 

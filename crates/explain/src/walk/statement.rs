@@ -428,7 +428,13 @@ impl Walk<'_> {
             keyword_defaults.map(|(name, default)| (Rc::clone(name), self.expr(frame, default))).collect();
         let around = self.held.out(frame, definition.outward).unwrap_or(frame);
         let code = Rc::clone(&definition.code);
-        self.held.functions.push(Rc::new(Function { code, around, defaults, keyword_defaults, decorated: Decorated::No }));
+        self.held.functions.push(Rc::new(Function {
+            code,
+            around,
+            defaults,
+            keyword_defaults,
+            decorated: Decorated::No,
+        }));
         Thing::plain(What::Function(self.held.functions.len() - 1))
     }
 

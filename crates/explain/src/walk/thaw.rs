@@ -2,8 +2,8 @@
 
 use num_traits::ToPrimitive;
 use program::datum::Own;
-use program::ir::Constant;
 use program::decorated::{self, Made};
+use program::ir::Constant;
 use program::lower::Heading;
 use program::{DType, Datum, Program, Ref, TensorData, lower};
 

@@ -72,9 +72,7 @@ const SPECIAL: &[Special] = &[
             [exponent, modulus] if !matches!(modulus, Value::None) => {
                 Ok(operators::modular_power(machine, &plain(receiver), exponent, modulus)?.into())
             }
-            [exponent, Value::None] => {
-                binary(machine, receiver, Args::of([exponent.clone()]), Operator::Pow, false)
-            }
+            [exponent, Value::None] => binary(machine, receiver, Args::of([exponent.clone()]), Operator::Pow, false),
             _ => binary(machine, receiver, args, Operator::Pow, false),
         },
         number,
