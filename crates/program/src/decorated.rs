@@ -364,8 +364,11 @@ mod tests {
     use super::*;
     use crate::{Entry, Env, Limits, Source, lower};
 
+    /// A function's text, name and file, and what it is sent with.
+    type Sent<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, u32)]);
+
     /// Makes a request whose block reads `around`, with functions of texts, files and what they are sent with.
-    fn program(functions: &[(&str, &str, &str, &[(&str, u32)])], around: &[(&str, u32)]) -> Program {
+    fn program(functions: &[Sent<'_>], around: &[(&str, u32)]) -> Program {
         let named = |all: &[(&str, u32)]| all.iter().map(|(name, at)| ((*name).to_owned(), Ref(*at))).collect();
         let mut heap = Heap::default();
         // Texts stand behind the functions, so that these are counted from zero.
