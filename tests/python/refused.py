@@ -4,6 +4,7 @@
 
 Each program is sent without waiting for its result: what is refused at submission is the answer to that.
 """
+import functools
 import os
 import sys
 import time
@@ -46,6 +47,37 @@ class Probe(torch.nn.Module):
 
 
 PROBE = Probe()
+
+
+def doubled(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+
+    return wrapper
+
+
+@doubled
+def decorated(value):
+    return value.sum()
+
+
+def with_default(value, power=2):
+    return value.sum() ** power
+
+
+class Decorated:
+    @doubled
+    def read(self, value):
+        return value.sum()
+
+
+@functools.cache
+def cached(value):
+    return value + 1
+
+
+READER, wrapped, wrapped_lambda = Decorated(), doubled(with_default), doubled(lambda value: value)
 
 
 def a_function():
@@ -152,6 +184,31 @@ def an_argument():
         torch.add(h, h, out=h)  # here
 
 
+def a_decorator_that_is_not_sent():
+    with model.trace("one two", remote=True, blocking=False):
+        x = decorated(model.transformer.h[0].output).save()  # here
+
+
+def a_decorator_of_a_method():
+    with model.trace("one two", remote=True, blocking=False):
+        x = READER.read(model.transformer.h[0].output).save()  # here
+
+
+def a_function_given_to_another():
+    with model.trace("one two", remote=True, blocking=False):
+        x = wrapped(model.transformer.h[0].output).save()  # here
+
+
+def a_lambda_given_to_another():
+    with model.trace("one two", remote=True, blocking=False):
+        x = wrapped_lambda(model.transformer.h[0].output).save()  # here
+
+
+def a_cached_function():
+    with model.trace("one two", remote=True, blocking=False):
+        x = cached(1)  # here
+
+
 def an_argument_of_generate():
     with model.generate("one two", max_new_tokens=1, streamer=5, remote=True, blocking=False):
         x = model.transformer.h[0].output.save()
@@ -161,7 +218,8 @@ slowest = 0.0
 for program in [
     a_function, an_alias, another_alias, a_captured_function, a_captured_function_in_python, a_name_by_getattr, a_method,
     inside_functions, inside_methods, inside_methods_of_a_class_of_the_block, in_a_loop_over_layers, in_a_session, a_module, a_name_of_a_module, a_captured_module, a_builtin, an_argument,
-    an_argument_of_generate,
+    an_argument_of_generate, a_decorator_that_is_not_sent, a_decorator_of_a_method, a_function_given_to_another,
+    a_lambda_given_to_another, a_cached_function,
 ]:
     first = program.__code__.co_firstlineno
     lines = open(__file__).read().splitlines()

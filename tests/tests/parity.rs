@@ -99,3 +99,20 @@ fn operators_give_what_pytorch_gives_for_the_samples_of_its_own_tests() {
     let server = data.up().key().tiny_models().start();
     server.client("operators.py").succeed();
 }
+
+#[test]
+fn adapters_add_to_the_rows_of_the_jobs_that_ask_for_them() {
+    let data = Data::default();
+    let copies = ["tiny-gpt2", "tiny-llama"].map(|name| {
+        let folder = data.path(name);
+        std::fs::create_dir(&folder).unwrap();
+        for entry in std::fs::read_dir(tests::model(name)).unwrap().map(Result::unwrap) {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+        folder.display().to_string()
+    });
+    let [gpt2, llama] = [&copies[0], &copies[1]];
+    let hosted = [format!("ndif-test/tiny-gpt2={gpt2}"), format!("ndif-test/tiny-llama={llama}")];
+    let server = data.up().key().arguments(&["--model", &hosted[0], "--model", &hosted[1]]).start();
+    server.client("adapters.py").arguments(&[gpt2, llama]).succeed();
+}

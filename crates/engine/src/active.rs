@@ -12,6 +12,7 @@ use interpreter::{Coroutine, Machine, Step, Value};
 use program::{Batching, Entry, Saved};
 use telemetry::trace::time_of;
 
+use crate::adapter::Adapter;
 use crate::ask::{Ask, TraceRequest};
 use crate::common::Common;
 use crate::contract::{Event, Failure, Fault, Job, Usage};
@@ -467,12 +468,6 @@ fn begin<M: Model>(
             });
         }
     };
-    if let Some(peft) = &program.env.peft {
-        return Err(Failure {
-            fault: Fault::User,
-            message: format!("ValueError: {}", program::refusals::adapters(peft)),
-        });
-    }
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     let stop = Arc::clone(&job.stop);
     let calls = [".inputs", "'inputs'", "include_inputs"].into_iter().any(|name| program.mentions(name));
@@ -496,6 +491,10 @@ fn begin<M: Model>(
 /// `together` says that traces of a session may wait for each other.
 fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, together: bool) -> Result<Running<M>, Raise> {
     let program = &job.program;
+    if let Some(name) = &program.env.peft {
+        let adapter = Adapter::open(state, machine, name)?;
+        state.adapter.get_or_init(|| adapter);
+    }
     let mut thaw = thaw::Thaw::new(state, machine, program);
     thaw.require_modules(&program.modules)?;
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
+use crate::adapter::Addition;
 use crate::model::{Attention, Forwarded, Interrupt, Observer, Sampler, Schema, Segment, Site, Tensor, Trunk};
 
 /// Arithmetic and facts: passes over segments, what they grow, and what is chosen of their logits.
@@ -23,6 +24,14 @@ pub trait Arithmetic: 'static {
         segments: &mut [Segment<Self::Tensor>],
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
+
+    /// Reads a PEFT adapter, in the order in which a pass comes to the modules that it is for.
+    ///
+    /// # Errors
+    /// `ValueError` where there is none of that name, or it is not for this model.
+    fn adapter(&self, name: &str) -> Result<Vec<Addition>, Raise> {
+        Err(Raise::value_error(format!("this server has no PEFT adapter {name:?} for this model")))
+    }
 
     /// Returns whether a module takes tokens, as the whole model does: a trace of it is given what one of the model is.
     fn takes_tokens(&self, site: Site) -> bool {

@@ -1,129 +1,111 @@
-//! Functions that were decorated before they were sent. The client sends the text of the function itself, with its decorators
-//! above it, but the names, the file and the defaults of what the decorators made of it.
+//! Functions that were decorated before they were sent, decorated again.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::frame::{Frame, Globals};
 use interpreter::raise::Raise;
 use interpreter::{Coroutine, Machine, Step, Value};
-use program::{Datum, Heap, Ref, Source};
+use program::Source;
+use program::decorated::Decoration;
 
-/// Files of decorators that programs use, and the modules that these are.
-const WRAPPERS: [(&str, &str); 2] =
-    [("torch/utils/_contextlib.py", "torch.utils._contextlib"), ("/contextlib.py", "contextlib")];
-
-/// Decorators that make no function: what they made of it is sent as such.
-const DESCRIPTORS: [&str; 10] = [
-    "property",
-    "staticmethod",
-    "classmethod",
-    "cached_property",
-    "functools.cached_property",
-    "abstractmethod",
-    "abc.abstractmethod",
-    "override",
-    "overload",
-    "typing.overload",
-];
-
-/// Modules that are known by one name.
-const ALIASES: [(&str, &str); 6] = [
-    ("F", "torch.nn.functional"),
-    ("contextlib", "contextlib"),
-    ("math", "math"),
-    ("nn", "torch.nn"),
-    ("np", "numpy"),
-    ("torch", "torch"),
-];
-
-/// Says whether a function was wrapped by a decorator of another module, so that its names are that module's.
-pub fn is_wrapped(filename: &str) -> bool {
-    WRAPPERS.iter().any(|(file, _)| filename.ends_with(file))
-}
-
-/// Says whether what a function is sent with under a name is what the decorator's module has there.
-pub fn is_of_wrapper(heap: &Heap, filename: &str, at: Ref) -> bool {
-    let Some((_, wrapper)) = WRAPPERS.iter().find(|(file, _)| filename.ends_with(file)) else { return false };
-    match heap.get(at) {
-        Some(Datum::Attribute { object, .. }) => {
-            matches!(heap.get(*object), Some(Datum::Module(name)) if name == wrapper)
-        }
-        Some(Datum::Object { called: true, args, .. }) => {
-            let object = args.first().and_then(|object| heap.get(*object));
-            matches!(object, Some(Datum::Module(name)) if name == wrapper)
-        }
-        _ => false,
-    }
-}
-
-/// Defines a function again, with its decorators and defaults; `None` where it has no decorators that can be had here.
+/// Defines a function again, with its defaults and the decorators that made what was sent: all of them, but for those around
+/// one whose result would have been sent as something else, as a function without `functools.wraps` is. `None` where that
+/// leaves none.
 ///
 /// # Errors
-/// What ends the job.
+/// What a decorator raises.
 pub fn decorate(
     machine: &Machine,
     text: &str,
     (name, filename, line): (&str, &str, u32),
-    variables: &Globals,
+    decoration: &Decoration<'_>,
+    globals: &[(Rc<str>, Value)],
 ) -> Result<Option<Value>, Raise> {
-    let Some(text) = without_descriptors(text) else { return Ok(None) };
-    let mut globals: Vec<(Rc<str>, Value)> =
-        variables.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect();
-    if is_wrapped(filename) {
-        let module = |module: &str| interpreter::import::module(machine, module);
-        let missing = ALIASES.iter().filter(|(alias, _)| !variables.borrow().contains_key(*alias));
-        globals.extend(missing.filter_map(|(alias, path)| Some(((*alias).into(), module(path)?))));
+    let above = "\n".repeat(usize::try_from(line.saturating_sub(1)).unwrap_or(0));
+    for outermost in 0..decoration.decorators.len() {
+        let text = format!("{above}{}", decoration.text(text, outermost));
+        let filename = format!("[{name}:{line}] {filename}");
+        let source = Source { text, filename, function: "<module>".into() };
+        let block = Frame::root(machine, &source, Vec::new(), globals.to_vec())?;
+        let frame = Rc::clone(&block.frame);
+        match Coroutine::of_block(machine, block).resume(None) {
+            Step::Done(Ok(_)) => {}
+            Step::Done(Err(raise)) => return Err(raise),
+            Step::Waiting(_) => return Err(Raise::runtime_error("a decorator cannot wait for the model")),
+        }
+        let made = frame.get(name);
+        if decoration.library.is_some() {
+            return Ok(made);
+        }
+        match made.as_ref().map(sent_as) {
+            Some(Sent::As(text)) if *text == *name => return Ok(made),
+            Some(Sent::InPlaceOf(text)) if *text == *name => return Ok(made),
+            // What holds this one was sent with the text of another, and nothing says so there.
+            Some(Sent::InPlaceOf(text)) => {
+                return Err(Raise::name_error(format!(
+                    "one of its decorators keeps functools.wraps around {text}(), which has it not"
+                )));
+            }
+            _ => {}
+        }
     }
-    let above = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
-    let text = format!("{}{text}", "\n".repeat(above));
-    let filename = format!("[{name}:{line}] {filename}");
-    let source = Source { text, filename, function: "<module>".into() };
-    let block = match Frame::root(machine, &source, Vec::new(), globals) {
-        Ok(block) => block,
-        Err(raise) if raise.as_fatal().is_some() => return Err(raise),
-        Err(_) => return Ok(None),
-    };
-    let frame = Rc::clone(&block.frame);
-    match Coroutine::of_block(machine, block).resume(None) {
-        Step::Done(Ok(_)) => Ok(frame.get(name)),
-        Step::Done(Err(raise)) if raise.as_fatal().is_some() => Err(raise),
-        // A decorator that is not to be had here, or that does not take what it took already.
-        Step::Done(Err(_)) | Step::Waiting(_) => Ok(None),
+    Ok(None)
+}
+
+/// The function whose text a client sends for what a decorator made.
+enum Sent {
+    /// Its own.
+    As(Rc<str>),
+    /// That of what `functools.wraps` says that it wraps.
+    InPlaceOf(Rc<str>),
+    /// None: it is no function with a text.
+    Otherwise,
+}
+
+fn sent_as(made: &Value) -> Sent {
+    let Value::Function(made) = made else { return Sent::Otherwise };
+    let mut innermost = Rc::clone(made);
+    while let Some(Value::Function(wrapped)) = innermost.own("__wrapped__") {
+        innermost = wrapped;
+    }
+    let text = Rc::clone(&innermost.code().name);
+    match Rc::ptr_eq(&innermost, made) {
+        true => Sent::As(text),
+        false => Sent::InPlaceOf(text),
     }
 }
 
-/// Leaves out decorators that make no function, and keeps the lines; `None` where no other is left.
-fn without_descriptors(text: &str) -> Option<String> {
-    if !text.starts_with('@') {
-        return None;
+/// Stands for a function whose decorators are still to be applied, among what these and the function itself refer to.
+pub struct Coming(Rc<RefCell<Option<Value>>>);
+
+impl Coming {
+    /// Makes one, and the function that calls what is to come.
+    pub fn new(name: &str) -> (Self, Value) {
+        let made = Rc::new(RefCell::new(None));
+        let inside = Rc::clone(&made);
+        let stand_in = Value::native(name, move |machine, args| {
+            let made: Option<Value> = inside.borrow().clone();
+            match made {
+                Some(made) => interpreter::operators::call(machine, &made, args),
+                None => Err(Raise::runtime_error("a function is called before its decorators are applied")),
+            }
+        });
+        (Self(made), stand_in)
     }
-    let (mut kept, mut lines, mut leaves, mut above) = (false, Vec::new(), false, true);
-    for line in text.lines() {
-        if above && (line.starts_with("def ") || line.starts_with("async def ")) {
-            above = false;
-        }
-        if above && let Some(decorator) = line.strip_prefix('@') {
-            let path = decorator.split(['(', ' ', '#']).next().unwrap_or_default();
-            leaves =
-                DESCRIPTORS.contains(&path) || [".setter", ".getter", ".deleter"].iter().any(|end| path.ends_with(end));
-            kept |= !leaves;
-        }
-        lines.push(if above && leaves { "" } else { line });
+
+    pub fn is(self, made: &Value) {
+        let before = self.0.borrow_mut().replace(made.clone());
+        drop(before);
     }
-    kept.then(|| lines.join("\n"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::without_descriptors;
+/// Makes a function that nobody can call, for what its decorators made of it is not known.
+pub fn unknown(name: &str, says: String) -> Value {
+    Value::native(name, move |_, _| Err(Raise::name_error(says.clone())))
+}
 
-    #[test]
-    fn decorators_that_make_functions_are_kept_where_they_stand() {
-        assert_eq!(without_descriptors("def f():\n    pass\n"), None);
-        assert_eq!(without_descriptors("@property\ndef f(self):\n    return 1\n"), None);
-        assert_eq!(without_descriptors("@x.setter\ndef x(self, v):\n    pass\n"), None);
-        let both = "@classmethod\n@torch.no_grad()\ndef f(cls):\n    @property\n    def g(): pass\n";
-        let expected = "\n@torch.no_grad()\ndef f(cls):\n    @property\n    def g(): pass";
-        assert_eq!(without_descriptors(both).as_deref(), Some(expected));
-    }
+/// Returns variables as they are now.
+pub fn current(variables: &Globals) -> Vec<(Rc<str>, Value)> {
+    variables.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
 }

@@ -19,7 +19,7 @@ use crate::model::{Model, Schema, Site};
 use crate::source::Source;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{Iterations, TraceRequestParts, Tracer};
-use crate::{parameters, python};
+use crate::{parameters, python, shown};
 
 /// A module of the model.
 pub struct Envoy<M: Model> {
@@ -385,6 +385,9 @@ impl<M: Model> HostObject for Envoy<M> {
         let Place::Module(site) = self.place else {
             return Err(Raise::type_error(format!("`{}` cannot be called", self.path())));
         };
+        if let Some(adapter) = self.job.adapter.get() {
+            adapter.leave(self.job.model.schema(), site, &format!("calling `{}`", self.path()))?;
+        }
         self.job.model.call_module(machine, site, &args, self.job.attention).map(Outcome::Ready)
     }
 
@@ -439,9 +442,9 @@ impl<M: Model> HostObject for Envoy<M> {
         Ok(Outcome::NotImplemented)
     }
 
-    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         ["__repr__", "__str__"].into_iter().try_for_each(|name| self.refuse_special(name))?;
-        Ok(Some(format!("<Envoy {}>", self.path())))
+        shown::shown(machine, &self.job, self.place).map(Some)
     }
 }
 
@@ -493,6 +496,9 @@ impl<M: Model> Envoy<M> {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
                 let value = python::parameter(args, 0, "replacement")
                     .ok_or_else(|| Raise::type_error("skip() missing 1 required positional argument: 'replacement'"))?;
+                if let Some(adapter) = self.job.adapter.get().filter(|adapter| adapter.adapts(site)) {
+                    adapter.leave(self.job.model.schema(), site, &format!("skipping `{}`", self.path()))?;
+                }
                 let location = Location::Skip(site);
                 self.job.ask(location, Ask::Skip(location, value))
             }

@@ -1,6 +1,6 @@
 //! What every object that a job's blocks hold can reach.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Identity, Machine, Outcome, Request, Value};
 
+use crate::adapter::Adapter;
 use crate::ask::{Ask, View};
 use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
@@ -34,6 +35,8 @@ pub struct JobState<M: Model> {
     aliases: RefCell<HashMap<(String, String), String>>,
     /// What the program gave modules of the model.
     pub given: Given,
+    /// The PEFT adapter that the request asks for.
+    pub adapter: OnceCell<Adapter>,
     /// The block that runs right now, if it is one that runs beside the model.
     mediator: RefCell<Option<Rc<MediatorState>>>,
     /// Whether blocks that wait for something to be computed are held until other jobs' blocks wait too.
@@ -61,6 +64,7 @@ impl<M: Model> JobState<M> {
             saved: RefCell::default(),
             aliases: RefCell::default(),
             given: Given::default(),
+            adapter: OnceCell::new(),
             mediator: RefCell::default(),
             gathering: Cell::new(false),
         }

@@ -5,6 +5,7 @@
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
 mod active;
+mod adapter;
 pub mod arithmetic;
 mod ask;
 pub mod batch_encoding;
@@ -48,6 +49,7 @@ mod run;
 pub mod settings;
 pub mod shape;
 mod shares;
+mod shown;
 mod source;
 mod splice;
 mod thaw;
@@ -60,6 +62,7 @@ mod trunks;
 mod turn;
 mod written;
 
+pub use adapter::Addition;
 pub use arithmetic::Arithmetic;
 pub use context::JobContext;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};

@@ -79,6 +79,8 @@ pub struct Mediator {
     pub status: Status,
     /// First row and number of rows within the job's batch; `None` sees all.
     pub group: Option<(i64, i64)>,
+    /// Whether it may wait for what never comes, as what an adapter adds to a module that does not run.
+    pub beside: bool,
     coroutine: Coroutine,
 }
 
@@ -87,7 +89,7 @@ impl Mediator {
     pub fn new(coroutine: Coroutine, group: Option<(i64, i64)>) -> Self {
         let iteration = Cell::new(Some(0));
         let state = Rc::new(MediatorState { iteration, waited: Cell::new(false), caches: RefCell::default() });
-        Self { state, status: Status::Done, group, coroutine }
+        Self { state, status: Status::Done, group, beside: false, coroutine }
     }
 
     /// Returns what the block waits for.

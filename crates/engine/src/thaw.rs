@@ -12,11 +12,12 @@ use interpreter::function::{Defaults, Definition, Method};
 use interpreter::raise::Raise;
 use interpreter::{Args, Block, HostObject, HostResult, Machine, Outcome, Value};
 use program::datum::{Decorator, Edit};
+use program::decorated::{self, Made, Meaning, Names};
 use program::{Datum, Heap, Program, Ref, TensorData};
 
 use crate::batch_encoding::{self, BatchEncoding};
 use crate::cache::{self, Cache, CacheView, Entry};
-use crate::decorated;
+use crate::decorated::Coming;
 use crate::edit::Edits;
 use crate::encoding::Encoding;
 use crate::envoy::{self, Envoy, Place};
@@ -43,10 +44,9 @@ pub struct Thaw<'a, M: Model> {
     definitions: HashMap<(Ref, &'a str, &'a str, u32), Definition>,
     tracer: Rc<TraceState>,
     depth: usize,
-    /// Names of the file that the block is in.
-    around: &'a [(String, Ref)],
-    /// What names mean to the request's functions, where that is one thing.
-    elsewhere: Option<HashMap<&'a str, Option<Ref>>>,
+    program: &'a Program,
+    /// What names mean in the request, once that was asked for.
+    names: Option<Rc<Names<'a>>>,
 }
 
 /// What a container is given once it is made: elements to append, then keys to set.
@@ -60,7 +60,6 @@ impl<'a, M: Model> Thaw<'a, M> {
     /// Begins with an empty memory.
     pub fn new(job: &Rc<JobState<M>>, machine: &Machine, program: &'a Program) -> Self {
         let heap = &program.heap;
-        let around = if program.source.function == "<module>" { &program.locals } else { &program.globals };
         Self {
             job: Rc::clone(job),
             machine: machine.clone(),
@@ -70,8 +69,8 @@ impl<'a, M: Model> Thaw<'a, M> {
             definitions: HashMap::new(),
             tracer: Rc::default(),
             depth: 0,
-            around,
-            elsewhere: None,
+            program,
+            names: None,
         }
     }
 
@@ -105,6 +104,8 @@ impl<'a, M: Model> Thaw<'a, M> {
                 next += 1;
             } else if let Some(Site(index)) = schema.site(path) {
                 next = index as usize + 1;
+            } else if self.job.adapter.get().is_some_and(|adapter| adapter.has_path(schema, path)) {
+                // PEFT keeps what it adapts there.
             } else if schema.absent(path).is_none() && Envoy::at(&self.job, path).is_none() {
                 return Err(unknown_module(path));
             }
@@ -228,37 +229,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                     None => unsupported("torch.device"),
                 }
             }
-            Datum::Function { source, name, filename, line, defaults, keyword_defaults, globals } => {
-                let variables = Rc::new(RefCell::default());
-                let defaults = Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? };
-                let definition = self.definition(*source, name, filename, *line)?;
-                let function = definition.function(&self.machine, defaults, Rc::clone(&variables))?;
-                // Known before its globals are made: a recursive function is among them.
-                self.made.insert(at, function.clone());
-                for (name, at) in globals {
-                    if decorated::is_of_wrapper(self.heap, filename, *at) {
-                        continue;
-                    }
-                    let value = self.value(*at)?;
-                    let before = variables.borrow_mut().insert(name.as_str().into(), value);
-                    drop(before);
-                }
-                let text = self.heap.text(*source).unwrap_or_default();
-                if decorated::is_wrapped(filename) {
-                    for (name, at) in self.named_elsewhere(text) {
-                        let known = variables.borrow().contains_key(name);
-                        if !known {
-                            let value = self.value(at)?;
-                            let before = variables.borrow_mut().insert(name.into(), value);
-                            drop(before);
-                        }
-                    }
-                }
-                match decorated::decorate(&self.machine, text, (name, filename, *line), &variables)? {
-                    Some(decorated) => decorated,
-                    None => function,
-                }
-            }
+            Datum::Function { .. } => self.function(at, datum)?,
             Datum::Class { name, module, bases, attributes } => {
                 let bases = self.values(bases)?;
                 let class = Class::new(name.as_str(), module.as_str(), bases, Vec::new())?;
@@ -335,26 +306,94 @@ impl<'a, M: Model> Thaw<'a, M> {
         })
     }
 
-    /// Returns what names of a text mean elsewhere in the request, where that is one thing. Of a function that another
-    /// module's decorator wraps, the client looks names up in that module, and so sends others or none.
-    fn named_elsewhere(&mut self, text: &str) -> Vec<(&'a str, Ref)> {
-        let heap = self.heap;
-        let elsewhere = self.elsewhere.get_or_insert_with(|| {
-            let around = self.around.iter().map(|(name, at)| (name.as_str(), Some(*at)));
-            let mut names: HashMap<&str, Option<Ref>> = around.collect();
-            for at in 0..u32::try_from(heap.len()).unwrap_or(u32::MAX) {
-                let Some(Datum::Function { filename, globals, .. }) = heap.get(Ref(at)) else { continue };
-                for (name, at) in globals.iter().filter(|_| !decorated::is_wrapped(filename)) {
-                    let known = names.entry(name).or_insert(Some(*at));
-                    *known = known.filter(|known| known == at || heap.get(*known) == heap.get(*at));
-                }
+    /// Makes a function, with what decorated it before it was sent.
+    fn function(&mut self, at: Ref, datum: &'a Datum) -> Result<Value, Raise> {
+        let Datum::Function { source, name, filename, line, defaults, keyword_defaults, globals } = datum else {
+            return Err(Raise::value_error("the request has no function where one should be"));
+        };
+        let variables = Rc::new(RefCell::default());
+        let definition = self.definition(*source, name, filename, *line)?;
+        let made = match decorated::as_it_stands(datum, definition.heading()) {
+            true => Made::AsItStands,
+            false => self.names().made(at, definition.heading()),
+        };
+        let decoration = match made {
+            Made::AsItStands => None,
+            Made::By(decoration) => Some(decoration),
+            Made::Unknown(says) => return Ok(crate::decorated::unknown(name, says)),
+        };
+        let defaults = Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? };
+        let function = definition.function(&self.machine, defaults, Rc::clone(&variables))?;
+        // Known before its globals are made: a recursive function is among them.
+        let coming = match &decoration {
+            Some(_) => {
+                let (coming, stand_in) = Coming::new(name);
+                self.made.insert(at, stand_in);
+                Some(coming)
             }
-            names
-        });
-        let words = text.split(|char: char| !char.is_alphanumeric() && char != '_');
-        let words: std::collections::HashSet<&str> = words.collect();
-        let known = elsewhere.iter().filter(|(name, _)| words.contains(**name));
-        known.filter_map(|(name, at)| Some((*name, (*at)?))).collect()
+            None => {
+                self.made.insert(at, function.clone());
+                None
+            }
+        };
+        let heap = self.heap;
+        for (name, at) in globals {
+            if decorated::is_of_wrapper(heap, filename, *at) {
+                continue;
+            }
+            let value = self.value(*at)?;
+            let before = variables.borrow_mut().insert(name.as_str().into(), value);
+            drop(before);
+        }
+        let (Some(decoration), Some(coming)) = (decoration, coming) else { return Ok(function) };
+        // Its names were looked up where its decorator is, which need not be where it is.
+        let text = heap.text(*source).unwrap_or_default();
+        let names: Vec<_> = self.names().in_text(text).collect();
+        let unknown: Vec<_> = names.into_iter().filter(|(name, _)| !variables.borrow().contains_key(*name)).collect();
+        for (name, at) in unknown {
+            let value = self.value(at)?;
+            let before = variables.borrow_mut().insert(name.into(), value);
+            drop(before);
+        }
+        for (alias, path) in decorated::MODULES {
+            if !variables.borrow().contains_key(alias)
+                && let Some(module) = interpreter::import::module(&self.machine, path)
+            {
+                let before = variables.borrow_mut().insert(alias.into(), module);
+                drop(before);
+            }
+        }
+        let mut globals = crate::decorated::current(&variables);
+        for (name, meaning) in &decoration.names {
+            let value = match meaning {
+                Meaning::Sent(at) => self.value(*at)?,
+                Meaning::Module(path) => {
+                    interpreter::import::module(&self.machine, path).unwrap_or_else(|| unsupported(path))
+                }
+                Meaning::Member(module, name) => self.global(module, name),
+            };
+            globals.push((name.as_str().into(), value));
+        }
+        let place = (name.as_str(), filename.as_str(), *line);
+        let made = match crate::decorated::decorate(&self.machine, text, place, &decoration, &globals) {
+            Ok(made) => made.unwrap_or(function),
+            Err(raise) if raise.as_fatal().is_some() => return Err(raise),
+            Err(raise) => {
+                let says = format!(
+                    "what @{} made of {name}() of line {line} is not known: applied here, it raised {raise}",
+                    decoration.decorators.first().map(|decorator| decorator.path.as_str()).unwrap_or_default()
+                );
+                crate::decorated::unknown(name, says)
+            }
+        };
+        coming.is(&made);
+        Ok(made)
+    }
+
+    /// Returns what names mean in the request.
+    fn names(&mut self) -> Rc<Names<'a>> {
+        let program = self.program;
+        Rc::clone(self.names.get_or_insert_with(|| Rc::new(Names::of(program))))
     }
 
     /// Adds edits that the program has registered.
@@ -644,7 +683,10 @@ impl<'a, M: Model> Thaw<'a, M> {
                 .global(&self.machine, module, name)
                 .or_else(|| interpreter::import::member(&self.machine, module, name)),
         };
-        found.unwrap_or_else(|| unsupported(&format!("{module}.{name}")))
+        found.unwrap_or_else(|| {
+            let alone = program::refusals::by_name_alone(module, name);
+            unsupported(&alone.unwrap_or_else(|| format!("{module}.{name}")))
+        })
     }
 
     fn attribute(&self, object: &Value, name: &str) -> Result<Value, Raise> {

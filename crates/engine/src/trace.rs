@@ -203,7 +203,16 @@ impl<M: Model> Prepared<M> {
         let parent = Rc::clone(&request.body.frame);
         request.tracer.running.set(true);
         let several = matches!(work, Work::Generate { .. });
+        let [first, last] = match job.adapter.get() {
+            Some(adapter) => adapter.blocks(job, machine, request.site, several)?,
+            None => Default::default(),
+        };
+        let ends = first.len();
+        let alone = |coroutine: Coroutine| (coroutine, None);
+        let blocks: Vec<Block> =
+            first.into_iter().map(alone).chain(blocks).chain(last.into_iter().map(alone)).collect();
         let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
+        run.forgive(ends);
         let work = match work {
             Work::Generate { generation, pipe, .. } => {
                 generation.announce(&mut run, 0)?;

@@ -106,6 +106,8 @@ struct Walk<'a> {
     owns: Vec<(String, &'a program::datum::Own)>,
     held: Held,
     thawed: BTreeMap<Ref, Thing>,
+    /// What names mean in the request, once that was asked for.
+    names: Option<program::decorated::Names<'a>>,
     graph: Graph,
     now: Now,
     left: u32,
@@ -170,6 +172,7 @@ impl<'a> Walk<'a> {
             owns: thaw::owns(program),
             held: Held::default(),
             thawed: BTreeMap::new(),
+            names: None,
             graph: Graph::default(),
             now,
             left: STEPS,
@@ -184,7 +187,6 @@ impl<'a> Walk<'a> {
         let frame = self.held.frame(code, None, &globals);
         self.fill(frame, code, &self.program.locals);
         self.now.text = Rc::clone(&code.text);
-        self.of_request(code.body.statements.first().map_or(0, |statement| statement.span.line));
         match &self.program.entry {
             Entry::Session => {
                 self.body(frame, &code.body);

@@ -18,7 +18,8 @@ print(D("0.1") + D("0.2"), D(1) / 3, D("2").sqrt(), D("1.005").quantize(D("0.01"
 with localcontext() as c:
     c.prec = 5
     print(D(1) / 7)
-for wrong in (lambda: D("x"), lambda: D(1) / 0, lambda: F(1, 0), lambda: F("a")):
+print(D("sNaN"), D("snan").is_snan(), D("sNaN").is_nan(), D("NaN").is_qnan(), D("NaN") + 1, D("sNaN").as_tuple())
+for wrong in (lambda: D("x"), lambda: D(1) / 0, lambda: F(1, 0), lambda: F("a"), lambda: D("sNaN") + 1, lambda: 2 * D("sNaN")):
     try:
         wrong()
     except Exception as e:

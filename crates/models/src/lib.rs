@@ -3,6 +3,7 @@
 //! [`load`] reads a Hugging Face folder; the result is an [`engine::Model`] whose modules have Hugging Face's names,
 //! structure and call signatures.
 
+mod adapter;
 mod alone;
 mod archive;
 mod assembly;

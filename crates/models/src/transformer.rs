@@ -1,7 +1,7 @@
 //! A loaded language model.
 
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use engine::{
@@ -14,6 +14,7 @@ use kernels::{BLOCK, Kernels, Memory, Products, Ranks, Rows, Scrub, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::{TchError, Tensor};
 
+use crate::adapter;
 use crate::alone;
 use crate::assembly::assemble;
 use crate::builder::{Builder, Node};
@@ -47,6 +48,8 @@ pub struct Transformer {
     attributes: Vec<Attributes>,
     tokenizer: Rc<Tokenizer>,
     settings: GenerationConfig,
+    /// Where it was read from, and its adapters are.
+    folder: PathBuf,
     kernels: Rc<Kernels>,
     device: torch::Device,
     /// In which parameters lie, here and on other ranks.
@@ -164,6 +167,7 @@ fn load_over(
         attributes,
         tokenizer,
         settings,
+        folder: folder.to_path_buf(),
         kernels,
         device,
         memory,
@@ -384,6 +388,14 @@ impl Arithmetic for Transformer {
 
     fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    fn adapter(&self, name: &str) -> Result<Vec<engine::Addition>, Raise> {
+        let sizes = |site: Site| match self.nodes.get(site.0 as usize)? {
+            Node::Linear(linear) | Node::Conv1D(linear) => Some(linear.weight.size()),
+            _ => None,
+        };
+        adapter::read(&self.folder, name, &self.schema, sizes).map_err(Raise::value_error)
     }
 
     /// Records what gradients need if a segment has a recorder: then every activation that weights take part in

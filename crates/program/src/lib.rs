@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod datum;
+pub mod decorated;
 mod error;
 mod guard;
 pub mod ir;

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod expression;
+mod heading;
 mod scope;
 mod statement;
 
@@ -15,6 +16,8 @@ use ruff_text_size::{Ranged, TextRange};
 use crate::ir::{self, Code, Scope, Span, Text};
 use crate::lower::scope::Scopes;
 use crate::{Limits, Source, SyntaxError, guard};
+
+pub use heading::{Decorator, Heading};
 
 /// Native stack for lowering and dropping the deepest tree that the guard lets through.
 const STACK_RESERVE: usize = 16 << 20;
@@ -53,7 +56,8 @@ pub fn written(owner: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
 }
 
 /// Lowers one function or lambda from its own source, which stands at `line` of `filename`.
-/// Returns the code of its surroundings and its own. Its decorators and defaults are left out.
+/// Returns the code of its surroundings and its own, and what stands around its body, which they leave out: its decorators
+/// and defaults.
 ///
 /// # Errors
 /// As [`block`]; also where the text holds no function of that name.
@@ -63,20 +67,21 @@ pub fn function(
     filename: &str,
     line: u32,
     limits: &Limits,
-) -> Result<(Rc<Code>, Rc<Code>), SyntaxError> {
+) -> Result<(Rc<Code>, Rc<Code>, Heading), SyntaxError> {
     let text = text_of(source, &format!("[{name}:{line}] {filename}"), line.max(1));
     with_tree(&text, limits, |tree, lines| {
         let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), around: None, loops: 0 };
         lower.scopes.enter(Scope::Root);
-        let code = if let Some(function) = find_function(tree, name) {
-            lower.function_code(function)?
+        let (code, heading) = if let Some(function) = find_function(tree, name) {
+            (lower.function_code(function)?, Heading::of(function))
         } else if let Some(lambda) = find_lambda(tree) {
-            lower.lambda_code(lambda)?
+            let around_lambda = !source.trim_start().starts_with("lambda");
+            (lower.lambda_code(lambda)?, Heading { around_lambda, ..Heading::default() })
         } else {
             return Err(lower.error(TextRange::default(), format!("the source of {name} holds no such function")));
         };
         let root = lower.code("<module>", ir::Body::default(), ir::Parameters::default(), None, line);
-        Ok((root, code))
+        Ok((root, code, heading))
     })
 }
 

@@ -1,11 +1,5 @@
 //! What is refused of a request itself: said when it comes, and by whoever would run it.
 
-/// Said of a request for a model with adapters.
-#[must_use]
-pub fn adapters(peft: &str) -> String {
-    format!("this server applies no PEFT adapters, and the request asks for {peft:?}")
-}
-
 /// Returns why an argument of `model.generate(…)` is refused, whatever it is.
 #[must_use]
 pub fn of_generate(name: &str) -> Option<&'static str> {
@@ -24,6 +18,15 @@ pub fn of_generate(name: &str) -> Option<&'static str> {
 pub fn of_pipe(name: &str) -> Option<String> {
     matches!(name, "prefix" | "return_type")
         .then(|| format!("`{name}` of model.pipe() is not supported by this server"))
+}
+
+/// Names what the client sends by its name alone, where `module` is the program itself: what `functools.cache` makes of a
+/// function, for instance.
+#[must_use]
+pub fn by_name_alone(module: &str, name: &str) -> Option<String> {
+    (module == "__main__").then(|| {
+        format!("{name} of your program, of which the client sends nothing but the name (define it in the block),")
+    })
 }
 
 /// Says that this server knows a function, and one of its arguments not.

@@ -4,7 +4,7 @@ import functools
 import heapq
 import math
 import random
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Generic, Iterator, TypeVar
 
 import nnsight
@@ -72,6 +72,121 @@ def functions_that_were_decorated(model, remote):
         nnsight.save(other)
         nnsight.save(relu)
     return normalized, recorded, values, moved, other, relu
+
+
+def times(factor):
+    """A decorator of one's own, with an argument."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            return factor * function(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def plainly(function):
+    """A decorator that leaves no trace of what it was given."""
+
+    def wrapper(x):
+        return function(x) - 1
+
+    return wrapper
+
+
+class Counting:
+    """A decorator that is a class."""
+
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function, self.calls = function, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.function(x) + self.calls
+
+
+@times(2)
+@times(3)
+def six_times(x, power=2):
+    return x.mean() ** power if power < 3 else six_times(x, power=power - 1)
+
+
+@plainly
+def less(x):
+    return x.sum()
+
+
+@Counting
+def counted(x):
+    return x.mean()
+
+
+@plainly
+@times(5)
+def five_times_less(x):
+    return x.mean()
+
+
+class Probes:
+    def __init__(self, scale):
+        self.scale = scale
+
+    @times(2)
+    def read(self, x):
+        return self.scale * x.mean()
+
+    @property
+    @times(3)
+    def tripled(self):
+        return self.scale
+
+    @plainly
+    def plain(self):
+        return self.scale
+
+    @staticmethod
+    @times(4)
+    def largest(x):
+        return x.max()
+
+    @contextmanager
+    def scaled(self, factor):
+        before, self.scale = self.scale, self.scale * factor
+        try:
+            yield self
+        finally:
+            self.scale = before
+
+
+@contextmanager
+def noted(notes, name):
+    notes.append(f"start {name}")
+    try:
+        yield len(notes)
+    finally:
+        notes.append(f"end {name}")
+
+
+@experiment()
+def functions_under_decorators_of_ones_own(model, remote):
+    probes = Probes(1.5)
+    with model.trace(FRANCE, remote=remote):
+        times, plainly  # noqa: B018  (so that they are sent)
+        h = first(layers(model)[1].output)
+        values = [six_times(h), six_times(h, power=1), six_times(h, power=4), less(h), counted(h), counted(h)]
+        values += [five_times_less(h), probes.read(h), probes.tripled, probes.plain(), probes.largest(h)]
+        with probes.scaled(10) as scaled:
+            values.append(scaled.read(h))
+        values.append(probes.read(h))
+        notes = []
+        with noted(notes, "a") as count:
+            values.append(count)
+        nnsight.save(notes)
+        nnsight.save(values)
+    return values, notes
 
 
 class Noted:

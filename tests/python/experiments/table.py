@@ -35,6 +35,10 @@ PROBE, STACK = nn.Linear(64, 3), nn.Sequential(nn.Linear(64, 4), nn.ReLU(), nn.L
 # What a block sees of the model and of what was sent, as one expression over:
 #   h: a layer's output, x: the last position of it, y: logits of the last position, t: the tokenizer.
 VALUES = """
+[np.percentile(h.detach().numpy(), [25, 75]), np.percentile(h.detach().numpy(), 30, axis=0), np.quantile(h.detach().numpy(), [0.1], method="lower")]
+[np.corrcoef(h[0, :3].detach().numpy()), np.cov(h[0, :3].detach().numpy(), dtype=np.float32)]
+[repr(model), str(layers(model)), repr(layers(model)[0].mlp), f"{embeddings(model)}"]
+[(3).__pow__(4, 5), (3).__pow__(2, None), (2.0).__pow__(3)]
 h.topk(3)
 h.max(1)
 h.min(-1)

@@ -9,7 +9,7 @@ use crate::answer::{Calls, Does};
 use crate::form::{Form, Size};
 use crate::walk::expression::Turns;
 use crate::walk::operation::{self, Made};
-use crate::walk::value::{Given, Mark, Place, Spot, Steps, Thing, What};
+use crate::walk::value::{Decorated, Given, Mark, Place, Spot, Steps, Thing, What};
 use crate::walk::{CALLS, MOST, Walk};
 
 impl Walk<'_> {
@@ -62,8 +62,12 @@ impl Walk<'_> {
     /// Goes through a function of the user's.
     pub fn of_function(&mut self, at: usize, given: &Given) -> Thing {
         let Some(function) = self.held.functions.get(at).cloned() else { return Thing::plain(What::Unknown) };
+        if let Decorated::Unknown(says) = &function.decorated {
+            self.refuse(given.line, format!("NameError: {says}"));
+        }
         let parameters = &function.code.parameters;
-        if self.calls >= CALLS || given.more || function.code.generator {
+        let known = matches!(function.decorated, Decorated::No);
+        if self.calls >= CALLS || given.more || function.code.generator || !known {
             self.captured(function.around);
             self.touched(&Thing::plain(What::Function(at)));
             return self.opaque(&given.all());

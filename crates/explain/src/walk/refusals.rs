@@ -30,13 +30,6 @@ impl Walk<'_> {
         }
     }
 
-    /// Looks at what a request asks for before its first statement.
-    pub fn of_request(&mut self, line: u32) {
-        if let Some(peft) = &self.program.env.peft {
-            self.refuse(line, format!("ValueError: {}", refusals::adapters(peft)));
-        }
-    }
-
     /// Looks at the arguments of a trace.
     pub fn of_arguments(&mut self, calls: Calls, given: &Given) {
         for (name, value) in &given.keyword {
@@ -92,7 +85,10 @@ impl Walk<'_> {
 
     /// Looks at a call of something importable.
     pub fn of_called(&mut self, path: &str, given: &Given, line: u32) {
-        if let Some(says) = path.strip_prefix("builtins.").and(refused::name(path)) {
+        let own = path.strip_prefix("__main__.").and_then(|name| refusals::by_name_alone("__main__", name));
+        if let Some(own) = own {
+            self.refuse(line, format!("AttributeError: {own} is not supported by this server"));
+        } else if let Some(says) = path.strip_prefix("builtins.").and(refused::name(path)) {
             self.refuse(line, format!("NameError: {says}"));
         } else if let Some(says) = refused::name(path) {
             self.refuse(line, format!("AttributeError: {says}"));

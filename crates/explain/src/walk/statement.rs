@@ -7,7 +7,7 @@ use program::ir::{Body, Expr, Name, Pattern, Statement, StatementKind, Target, d
 
 use crate::answer::Does;
 use crate::walk::operation::binary;
-use crate::walk::value::{Bound, Function, Given, Place, Spot, Steps, Thing, What};
+use crate::walk::value::{Bound, Decorated, Function, Given, Place, Spot, Steps, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// How a piece of code ends.
@@ -428,7 +428,13 @@ impl Walk<'_> {
             keyword_defaults.map(|(name, default)| (Rc::clone(name), self.expr(frame, default))).collect();
         let around = self.held.out(frame, definition.outward).unwrap_or(frame);
         let code = Rc::clone(&definition.code);
-        self.held.functions.push(Rc::new(Function { code, around, defaults, keyword_defaults }));
+        self.held.functions.push(Rc::new(Function {
+            code,
+            around,
+            defaults,
+            keyword_defaults,
+            decorated: Decorated::No,
+        }));
         Thing::plain(What::Function(self.held.functions.len() - 1))
     }
 

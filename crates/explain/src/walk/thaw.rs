@@ -2,12 +2,14 @@
 
 use num_traits::ToPrimitive;
 use program::datum::Own;
+use program::decorated::{self, Made};
 use program::ir::Constant;
+use program::lower::Heading;
 use program::{DType, Datum, Program, Ref, TensorData, lower};
 
 use crate::form::{Form, Size};
 use crate::walk::class::is_plain;
-use crate::walk::value::{Class, Function, Instance, Names, Place, Thing, What};
+use crate::walk::value::{Class, Decorated, Function, Instance, Names, Place, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// Collects the other names of modules.
@@ -176,21 +178,39 @@ impl Walk<'_> {
                 if !self.pay(text.len() / 64) {
                     return Thing::plain(What::Unknown);
                 }
-                let Ok((root, code)) = lower::function(text, name, filename, *line, self.limits) else {
+                let Ok((root, code, heading)) = lower::function(text, name, filename, *line, self.limits) else {
                     return Thing::plain(What::Unknown);
+                };
+                let decorated = match decorated::as_it_stands(datum, &heading) {
+                    true => Decorated::No,
+                    false => self.decorated_before(at, &heading),
                 };
                 let globals = std::rc::Rc::new(Names::new(globals));
                 let around = self.held.frame(&root, None, &globals);
                 let defaults = defaults.iter().map(|at| self.thaw_inside(*at)).collect();
                 let keyword_defaults =
                     keyword_defaults.iter().map(|(name, at)| (name.as_str().into(), self.thaw_inside(*at))).collect();
-                let function = Function { code, around, defaults, keyword_defaults };
+                let function = Function { code, around, defaults, keyword_defaults, decorated };
                 self.held.functions.push(std::rc::Rc::new(function));
                 What::Function(self.held.functions.len() - 1)
             }
             _ => What::Unknown,
         };
         Thing::plain(what)
+    }
+
+    /// Says what was made of a function before it was sent. Modes of torch change nothing that is looked at here.
+    fn decorated_before(&mut self, at: Ref, heading: &Heading) -> Decorated {
+        let program = self.program;
+        if self.names.is_none() && !self.pay(program.heap.len() / 8) {
+            return Decorated::Somehow;
+        }
+        match self.names.get_or_insert_with(|| decorated::Names::of(program)).made(at, heading) {
+            Made::AsItStands => Decorated::No,
+            Made::By(decoration) if decoration.is_mode() => Decorated::No,
+            Made::By(_) => Decorated::Somehow,
+            Made::Unknown(says) => Decorated::Unknown(says),
+        }
     }
 
     /// As [`Walk::thaw`], of what lies in another value: such nests may be deep.

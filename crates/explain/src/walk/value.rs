@@ -135,6 +135,17 @@ pub struct Function {
     /// Values of the last positional parameters.
     pub defaults: Vec<Thing>,
     pub keyword_defaults: Vec<(Rc<str>, Thing)>,
+    pub decorated: Decorated,
+}
+
+/// What was made of a function before it was sent.
+pub enum Decorated {
+    /// What its code says is what it does.
+    No,
+    /// Something that calls it or not.
+    Somehow,
+    /// Nobody knows, and why: to call it fails.
+    Unknown(String),
 }
 
 /// The variables of one scope.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use program::SyntaxError;
 use program::ir::Code;
+use program::lower::Heading;
 
 use crate::values::attributes::Attributes;
 use crate::values::effect::Effect;
@@ -33,14 +34,24 @@ pub struct Definition {
     name: Rc<str>,
     /// The module around it, which has nothing else, and its own code.
     lowered: Result<(Rc<Code>, Rc<Code>), Rc<SyntaxError>>,
+    heading: Rc<Heading>,
 }
 
 impl Definition {
     /// Reads source that stands at `line` of `filename`. What cannot be read makes functions that say so when called.
     #[must_use]
     pub fn read(machine: &Machine, source: &str, name: &str, filename: &str, line: u32) -> Self {
-        let lowered = program::lower::function(source, name, filename, line, machine.limits()).map_err(Rc::new);
-        Self { name: name.into(), lowered }
+        let (lowered, heading) = match program::lower::function(source, name, filename, line, machine.limits()) {
+            Ok((root, code, heading)) => (Ok((root, code)), heading),
+            Err(error) => (Err(Rc::new(error)), Heading::default()),
+        };
+        Self { name: name.into(), lowered, heading: Rc::new(heading) }
+    }
+
+    /// Returns what stands around the body, of which the functions that are made here have nothing.
+    #[must_use]
+    pub fn heading(&self) -> &Rc<Heading> {
+        &self.heading
     }
 
     /// Makes a function, as [`Function::from_source`] does.

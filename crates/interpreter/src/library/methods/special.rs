@@ -66,7 +66,17 @@ const SPECIAL: &[Special] = &[
     ("__next__", |machine, receiver, _| builtins::next(machine, Args::of([receiver.clone()])), iterator),
     ("__or__", operator!(BitOr), |kind| integer(kind) || set(kind) || mapping(kind)),
     ("__pos__", |machine, receiver, _| operators::unary(machine, Operator::Positive, &plain(receiver)), number),
-    ("__pow__", operator!(Pow), number),
+    (
+        "__pow__",
+        |machine, receiver, args| match args.positional.as_slice() {
+            [exponent, modulus] if !matches!(modulus, Value::None) => {
+                Ok(operators::modular_power(machine, &plain(receiver), exponent, modulus)?.into())
+            }
+            [exponent, Value::None] => binary(machine, receiver, Args::of([exponent.clone()]), Operator::Pow, false),
+            _ => binary(machine, receiver, args, Operator::Pow, false),
+        },
+        number,
+    ),
     ("__radd__", operator!(reflected Add), number),
     (
         "__repr__",

@@ -150,7 +150,7 @@ class Decimal:
         if isinstance(value, (tuple, list)):
             sign, digits, exponent = value
             if exponent in ("F", "n", "N"):
-                return _made(sign == 1, 0, 0, "Infinity" if exponent == "F" else "NaN")
+                return _made(sign == 1, 0, 0, {"F": "Infinity", "n": "NaN", "N": "sNaN"}[exponent])
             return _made(sign == 1, int("".join([str(digit) for digit in digits]) or "0"), exponent)
         if not isinstance(value, str):
             raise TypeError(f"conversion from {type(value).__name__} to Decimal is not supported")
@@ -161,7 +161,7 @@ class Decimal:
         if lower in ("inf", "infinity"):
             return _made(negative, 0, 0, "Infinity")
         if lower in ("nan", "snan"):
-            return _made(negative, 0, 0, "NaN")
+            return _made(negative, 0, 0, "sNaN" if lower == "snan" else "NaN")
         mantissa, marked, exponent = lower.partition("e")
         whole, _, part = mantissa.partition(".")
         digits = exponent[1:] if exponent[:1] in ("+", "-") else exponent
@@ -182,6 +182,12 @@ class Decimal:
         return _made(math.copysign(1.0, f) < 0, over * 5**places, -places)
 
     def is_nan(self):
+        return self._special in ("NaN", "sNaN")
+
+    def is_snan(self):
+        return self._special == "sNaN"
+
+    def is_qnan(self):
         return self._special == "NaN"
 
     def is_infinite(self):
@@ -200,7 +206,7 @@ class Decimal:
         from collections import namedtuple
         kind = namedtuple("DecimalTuple", "sign digits exponent")
         if self._special:
-            return kind(int(self._negative), (0,) if self.is_infinite() else (), "F" if self.is_infinite() else "n")
+            return kind(int(self._negative), (0,) if self.is_infinite() else (), "F" if self.is_infinite() else "N" if self.is_snan() else "n")
         return kind(int(self._negative), tuple([int(digit) for digit in str(self._number)]), self._exp)
 
     def as_integer_ratio(self):
@@ -245,7 +251,7 @@ class Decimal:
         context = context or getcontext()
         if self._special or other._special:
             if self.is_nan() or other.is_nan():
-                return _made(False, 0, 0, "NaN")
+                return _not_a_number(self, other)
             if self.is_infinite() and other.is_infinite() and self._negative != other._negative:
                 raise InvalidOperation([InvalidOperation])
             return self if self.is_infinite() else other
@@ -298,7 +304,7 @@ class Decimal:
         negative = self._negative != other._negative
         if self._special or other._special:
             if self.is_nan() or other.is_nan():
-                return _made(False, 0, 0, "NaN")
+                return _not_a_number(self, other)
             if self.is_zero() or other.is_zero():
                 raise InvalidOperation([InvalidOperation])
             return _made(negative, 0, 0, "Infinity")
@@ -314,7 +320,7 @@ class Decimal:
         negative = self._negative != other._negative
         if self._special or other._special:
             if self.is_nan() or other.is_nan():
-                return _made(False, 0, 0, "NaN")
+                return _not_a_number(self, other)
             if self.is_infinite() and other.is_infinite():
                 raise InvalidOperation([InvalidOperation])
             if self.is_infinite():
@@ -367,7 +373,7 @@ class Decimal:
         if other is NotImplemented:
             return other
         if self.is_nan() or other.is_nan():
-            return _made(False, 0, 0, "NaN")
+            return _not_a_number(self, other)
         negative = self._negative != other._negative
         if other.is_infinite() and not self._special:
             return _made(negative, 0, 0)
@@ -386,7 +392,7 @@ class Decimal:
         if other is NotImplemented:
             return other
         if self.is_nan() or other.is_nan():
-            return _made(False, 0, 0, "NaN")
+            return _not_a_number(self, other)
         if other.is_infinite() and not self._special:
             return self._fixed(getcontext())
         if not other._special and not other._number:
@@ -406,7 +412,7 @@ class Decimal:
         if other is NotImplemented:
             return other
         if self.is_nan() or other.is_nan():
-            return _made(False, 0, 0, "NaN")
+            return _not_a_number(self, other)
         if other._special or other != other.to_integral_value():
             return self._real_power(other)
         power = int(other)
@@ -709,6 +715,13 @@ class Decimal:
 
     def conjugate(self):
         return self
+
+
+def _not_a_number(*operands):
+    """What comes of operands of which one is no number: a signalling one says so."""
+    if any([operand._special == "sNaN" for operand in operands]):
+        raise InvalidOperation([InvalidOperation])
+    return _made(False, 0, 0, "NaN")
 
 
 def _made(negative, number, exponent, special=None):

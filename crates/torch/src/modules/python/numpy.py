@@ -1279,6 +1279,9 @@ def _quantiles(t, q, axis, method, keepdims, percent):
         raise ValueError(f"{method!r} is not a valid method. Use one of: {_METHODS!r}")
     if method in ("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"):
         raise ValueError(f"method {method!r} is not supported by this server: use 'linear'")
+    # A number takes the type of the elements; an array keeps its own, and what is computed with it is of that.
+    scalar = isinstance(q, (int, float))
+    kind = t.dtype if scalar else torch.promote_types(t.dtype, _f(q).dtype)
     q = _f(q).to(torch.float64)
     if percent:
         q = q / 100
@@ -1287,6 +1290,8 @@ def _quantiles(t, q, axis, method, keepdims, percent):
                          "Quantiles must be in the range [0, 1]")
     t, shape = _moved(t, axis, keepdims)
     ordered, count = torch.sort(t)[0], t.shape[-1]
+    if method in ("lower", "higher", "nearest"):
+        kind = t.dtype
     betas = {"hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8)}
     flat, found = q.reshape(-1).tolist(), []
     for part in flat:
@@ -1309,10 +1314,10 @@ def _quantiles(t, q, axis, method, keepdims, percent):
         elif method == "midpoint":
             weight = 0.5 if weight > 0 else 0.0
         a, b = ordered[..., low], ordered[..., high]
-        step = b - a
+        a, b, step = a.to(kind), b.to(kind), (b - a).to(kind)
         value = b - step * (1 - weight) if weight >= 0.5 else a + step * weight
         found.append(torch.where(torch.isnan(t).any(-1), math.nan, value).reshape(shape))
-    stacked = torch.stack(found) if found else t.new_zeros([0, *shape])
+    stacked = torch.stack(found) if found else t.new_zeros([0, *shape], dtype=kind)
     return _r(stacked.reshape([*q.shape, *shape]))
 
 
@@ -1758,11 +1763,12 @@ def vander(x, N=None, increasing=False):
 
 
 def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=None, *, dtype=None):
-    t = torch.atleast_2d(_f(m))
+    kind = torch.promote_types(_f(m).dtype, torch.float64) if dtype is None else _dtype(dtype)
+    t = torch.atleast_2d(_f(m).to(kind))
     if not rowvar and t.shape[0] != 1:
         t = t.T
     if y is not None:
-        other = torch.atleast_2d(_f(y))
+        other = torch.atleast_2d(_f(y).to(kind))
         t = torch.cat([t, other.T if not rowvar and other.shape[0] != 1 else other])
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights = None if fweights is None else _t(fweights)
@@ -1771,7 +1777,7 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
 
 
 def corrcoef(x, y=None, rowvar=True, *, dtype=None):
-    c = _t(cov(x, y, rowvar))
+    c = _t(cov(x, y, rowvar, dtype=dtype))
     if c.dim() == 0:
         return _r(c / c)
     d = torch.sqrt(torch.diagonal(c))
