@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -58,7 +57,13 @@ enum Command {
     },
 }
 
-fn main() -> ExitCode {
+fn main() {
+    // Threads of models may compute on.
+    libtorch::end_process(i32::from(!succeeds()))
+}
+
+/// Does what is asked for. Returns whether that went well.
+fn succeeds() -> bool {
     let arguments = Arguments::parse();
     telemetry::start(&arguments.telemetry);
     let done = match arguments.command {
@@ -67,15 +72,11 @@ fn main() -> ExitCode {
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
         Command::Check { folder, json } => check(&folder, json),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // Nobody is left to tell if this fails.
-            let _ = writeln!(std::io::stderr(), "vitrine-worker: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        // Nobody is left to tell if this fails.
+        let _ = writeln!(std::io::stderr(), "vitrine-worker: {error:#}");
+        false
+    })
 }
 
 /// Works for a scheduler until it is told to stop.
@@ -354,7 +355,7 @@ fn end_with_stdin() -> Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         let mut ignored = [0; 256];
         while stdin.lock().read(&mut ignored).is_ok_and(|bytes| bytes > 0) {}
-        std::process::exit(0)
+        libtorch::end_process(0)
     })?;
     Ok(())
 }

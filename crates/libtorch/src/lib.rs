@@ -39,3 +39,9 @@ pub fn writes(tensor: &Tensor) -> i64 {
     // SAFETY: the tensor is alive.
     unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }
+
+/// Ends the process at once. Whatever else ends it takes libtorch apart first, which threads that compute meanwhile fall over.
+pub fn end_process(status: i32) -> ! {
+    // SAFETY: nothing of the process is used afterwards.
+    unsafe { libc::_exit(status) }
+}
