@@ -486,7 +486,8 @@ mod tests {
         assert_eq!(lost, Lost::Silent { rank: 2, seconds: 0 });
         // What nobody takes in fills what there is on the way, and no more.
         let lost = group[0].send(&vec![0; 256 << 20], Some(2 * SLICE)).unwrap_err();
-        assert_eq!(lost, Lost::Silent { rank: 1, seconds: 0 });
+        // Both have the same to take in, and which of them is the first to be full is chance.
+        assert!(matches!(lost, Lost::Silent { rank: 1 | 2, seconds: 0 }), "{lost}");
         assert!(lock(&group[1].shared.peers[0].heard).len() <= CAPACITY);
     }
 

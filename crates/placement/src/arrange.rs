@@ -154,8 +154,8 @@ impl Plan<'_> {
             for at in replicas {
                 let replica = self.replica(at);
                 let idle = replica.jobs == 0 && replica.used.max(replica.since) + IDLE <= self.now && !model.pinned;
-                let held = self.models[number].held;
-                if held > max || (idle && held > least) {
+                let ready = self.models[number].ready;
+                if ready > max || (idle && ready > least) {
                     self.leave(at);
                 }
             }
@@ -218,6 +218,7 @@ impl Plan<'_> {
         if matches!(replica.stage, Stage::Loading | Stage::Ready) {
             if let Some(number) = resident.model.filter(|_| here.node.is_open()) {
                 self.models[number].held -= 1;
+                self.models[number].ready -= usize::from(replica.stage == Stage::Ready);
             }
             for room in resident.room.into_iter().chain(resident.beside.iter().copied()) {
                 self.rooms[room].leaving += i128::from(replica.bytes);

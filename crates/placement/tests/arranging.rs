@@ -213,6 +213,22 @@ fn room_for_several_replicas_is_made_on_as_many_nodes_at_once() {
 }
 
 #[test]
+fn one_that_is_being_loaded_does_not_stand_in_for_one_that_is_booked() {
+    // When the first leaves the small node, the second has room for a third replica there, and another still waits for room.
+    let loads = |bytes, seconds| Model { load_time: seconds * SECOND, ..model(bytes) };
+    let first = Model { windows: vec![window(363, 776)], windows_only: true, ..loads(6, 1) };
+    let second = Model { windows: vec![Window { replicas: 2, ..window(441, 1_093) }], ..loads(5, 5) };
+    let mut fleet = fleet(&[6, 10, 10], &[first, second, loads(7, 1), loads(1, 1), loads(1, 1)]);
+    let asked = [(0, 3), (1, 1), (404, 2), (4_000, 0)];
+    asked.iter().for_each(|(at, model)| fleet.comes(*at * SECOND, job(0, *model, Duration::ZERO)));
+    for now in 441..1_093 {
+        fleet.run(now * SECOND);
+        let there = ready(&fleet).into_iter().filter(|models| models.contains(&1)).count();
+        assert!(there >= 2, "{there} replicas at {now}: {:?}", fleet.moves);
+    }
+}
+
+#[test]
 fn a_daily_window_comes_again_and_in_it_one_tenants_jobs_alone_run() {
     let tenant = Some(TenantId::new("tenant-1"));
     let daily = Window { daily: true, tenant, replicas: 2, ..window(1_000, 2_000) };

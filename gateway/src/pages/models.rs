@@ -180,7 +180,7 @@ fn rows(now: &Now, acts: bool) -> Markup {
             html! { a href=(search("model", &model.key.to_string())) { (model.key) } },
             if specification.is_some() { state(now, model) } else { layout::state("ended", "evicted") },
             count(model, specification),
-            told(&model.device),
+            html! { (told(&model.device)) @if model.ranks > 1 { small { " " (model.ranks) " ranks" } } },
             told(&model.dtype),
             if model.bytes > 0 {
                 html! { (bytes(model.bytes)) }

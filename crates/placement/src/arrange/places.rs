@@ -164,7 +164,7 @@ impl Plan<'_> {
     /// Says whether a replica may leave for the sake of another model.
     fn may_leave(&self, urgency: Urgency, number: Number, resident: &Resident<'_>) -> bool {
         let (hosted, replica) = (&self.models[number], resident.replica);
-        if replica.stage != Stage::Ready || hosted.model.pinned || resident.going || hosted.held <= hosted.wanted.min {
+        if replica.stage != Stage::Ready || hosted.model.pinned || resident.going || hosted.ready <= hosted.wanted.min {
             return false;
         }
         let rested = resident.stayed || !resident.asked_for;

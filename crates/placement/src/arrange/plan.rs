@@ -46,6 +46,8 @@ pub(super) struct Hosted<'a> {
     pub booked: Option<u64>,
     /// Replicas that are ready, or will be, and stay.
     pub held: usize,
+    /// Those of them that are ready now: what is promised is had from these alone.
+    pub ready: usize,
     pub replicas: Vec<At>,
     /// Nodes that these moves bring it to.
     pub coming: Vec<usize>,
@@ -157,7 +159,7 @@ impl<'a> Plan<'a> {
             let (wanted, booked) = model.wanted(cluster.time);
             let asked = model.device.as_deref().map(device_name);
             let nowhere = asked.is_some_and(|asked| !cluster.nodes.values().any(|it| it.devices.contains_key(asked)));
-            Hosted { key, model, wanted, booked, held: 0, replicas: Vec::new(), coming: Vec::new(), nowhere }
+            Hosted { key, model, wanted, booked, held: 0, ready: 0, replicas: Vec::new(), coming: Vec::new(), nowhere }
         };
         let models: Vec<Hosted<'a>> = cluster.models.iter().map(hosted).collect();
         let numbers: Numbers<'_> = (0..).zip(&models).map(|(number, it)| (it.key, number)).collect();
@@ -257,6 +259,7 @@ impl<'a> Plan<'a> {
                 let hosted = &mut self.models[number];
                 hosted.replicas.push((place, here.residents.len()));
                 hosted.held += usize::from(matches!(replica.stage, Stage::Loading | Stage::Ready) && node.is_open());
+                hosted.ready += usize::from(replica.stage == Stage::Ready && node.is_open());
             }
             here.residents.push(resident);
         }
