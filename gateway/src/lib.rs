@@ -7,6 +7,7 @@ mod backlog;
 mod budget;
 mod connections;
 mod error;
+mod explainer;
 mod gone;
 mod grpc;
 mod hub;

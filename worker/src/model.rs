@@ -472,12 +472,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
-        let (reports, mut heard) = mpsc::channel(64);
-        let key = ModelKey::new("test/model", None);
-        let load = Load {
-            key,
+    /// A model with nothing of its own about how it is loaded.
+    fn plainly(name: &str) -> Load {
+        Load {
+            key: ModelKey::new(name, None),
             folder: PathBuf::new(),
             dtype: None,
             device: None,
@@ -485,8 +483,15 @@ mod tests {
             rank_hosts: Vec::new(),
             streamed: false,
             keep: false,
-        };
-        let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let orders =
+            start(plainly("test/model"), Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports)
+                .unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
         let submit = |source: &str, fuel: u64| {
@@ -514,22 +519,11 @@ mod tests {
     #[test]
     fn a_canary_runs_among_jobs_and_nobody_hears_of_it() {
         let (reports, mut heard) = mpsc::channel(64);
-        let key = ModelKey::new("test/canary", None);
-        let load = Load {
-            key: key.clone(),
-            folder: PathBuf::new(),
-            dtype: None,
-            device: None,
-            ranks: 1,
-            rank_hosts: Vec::new(),
-            streamed: false,
-            keep: false,
-        };
         let loader: Loader = Arc::new(|_, _| {
             let ends = vec!["model.layers[1].output".into()];
             Ok(Loaded { ends, ..Loaded::from(Box::new(engine::fake::engine())) })
         });
-        let orders = start(load, loader, reports).unwrap();
+        let orders = start(plainly("test/canary"), loader, reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
         // Each takes a step at least.
@@ -563,17 +557,6 @@ mod tests {
     #[test]
     fn weights_that_have_changed_are_found_while_nobody_computes_and_the_model_is_loaded_again() {
         let (reports, mut heard) = mpsc::channel(64);
-        let key = ModelKey::new("test/scrubbed", None);
-        let load = Load {
-            key: key.clone(),
-            folder: PathBuf::new(),
-            dtype: None,
-            device: None,
-            ranks: 1,
-            rank_hosts: Vec::new(),
-            keep: false,
-            streamed: false,
-        };
         let loads = AtomicUsize::new(0);
         let loader: Loader = Arc::new(move |_, _| {
             // Of what is loaded first, the third slice has changed.
@@ -589,7 +572,7 @@ mod tests {
             });
             Ok(Loaded { scrub: Some(scrub), ..Loaded::from(Box::new(engine::fake::engine())) })
         });
-        let orders = start(load, loader, reports).unwrap();
+        let orders = start(plainly("test/scrubbed"), loader, reports).unwrap();
         let mut states = Vec::new();
         let mut found = None;
         while states.iter().filter(|ready| **ready).count() < 2 {
@@ -657,21 +640,11 @@ mod tests {
     fn a_model_that_drifts_is_loaded_again_once_and_what_ran_beside_it_runs_again() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/drifts", None);
-        let load = Load {
-            key: key.clone(),
-            folder: PathBuf::new(),
-            dtype: None,
-            device: None,
-            ranks: 1,
-            rank_hosts: Vec::new(),
-            keep: false,
-            streamed: false,
-        };
         let loader: Loader = Arc::new(|_, _| {
             let engine = Box::new(Drifting(Box::new(engine::fake::engine()), None));
             Ok(Loaded { ends: vec!["model.layers[1].output".into()], ..Loaded::from(engine) })
         });
-        let orders = start(load, loader, reports).unwrap();
+        let orders = start(plainly("test/drifts"), loader, reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
         let (mut ready, mut drifts, mut let_go) = (0, 0, 0);

@@ -277,6 +277,25 @@ fn carried(
     Ok(nccl::join(group, library, Box::new(stream), on_loss, Some(STARTING))?)
 }
 
+/// Carries out the orders of a group's leading rank until it ends. `library` is NCCL's, where that is to carry GPUs' memory if all
+/// ranks can.
+fn follow(
+    group: Box<dyn Group>,
+    library: Option<Result<Library, String>>,
+    folder: &Path,
+    device: Device,
+) -> Result<()> {
+    let group: Box<dyn Group> = match library {
+        None => group,
+        // Whoever leads is told why it is lost by what carries the orders.
+        Some(library) => match carried(group, library, device, Box::new(|_| {}))? {
+            Joined::Nccl(group) => Box::new(group),
+            Joined::Bytes(group, _) => group,
+        },
+    };
+    Ok(models::follow(folder, device, &*group)?)
+}
+
 /// How long ranks may take to start: all models of a machine may start at once. One that ends meanwhile is noticed.
 const STARTING: Duration = Duration::from_secs(320);
 

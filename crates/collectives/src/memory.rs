@@ -298,15 +298,8 @@ mod tests {
 
     #[test]
     fn a_group_that_shares_memory_keeps_the_contract_of_groups() {
-        for ranks in [1, 2, 3, 4] {
-            // From nothing to several rings.
-            let lengths = [0, 1, 63, 16 << 10, PIECE as usize + 1, 3 * CAPACITY as usize + 17, 5];
-            testing::all_receive_what_is_sent_in_order(Memory::threads(ranks).unwrap(), &lengths);
-        }
-        for late in 0..3 {
-            testing::sums_are_added_in_the_order_of_ranks(Memory::threads(3).unwrap(), late);
-        }
-        testing::whoever_waits_hears_why_the_group_has_ended(&Memory::threads(3).unwrap());
+        let lengths = [0, 1, 63, 16 << 10, PIECE as usize + 1, 3 * CAPACITY as usize + 17, 5];
+        testing::a_group_keeps_its_contract(|ranks| Memory::threads(ranks).unwrap(), &lengths);
     }
 
     #[test]

@@ -466,15 +466,8 @@ mod tests {
 
     #[test]
     fn a_group_with_connections_keeps_the_contract_of_groups() {
-        for ranks in [1, 2, 3, 4] {
-            // From nothing to more than is taken in before it is asked for.
-            let lengths = [0, 1, 63, 16 << 10, PIECE + 1, 3 * CAPACITY + 17, 5];
-            testing::all_receive_what_is_sent_in_order(Network::threads(ranks).unwrap(), &lengths);
-        }
-        for late in 0..3 {
-            testing::sums_are_added_in_the_order_of_ranks(Network::threads(3).unwrap(), late);
-        }
-        testing::whoever_waits_hears_why_the_group_has_ended(&Network::threads(3).unwrap());
+        let lengths = [0, 1, 63, 16 << 10, PIECE + 1, 3 * CAPACITY + 17, 5];
+        testing::a_group_keeps_its_contract(|ranks| Network::threads(ranks).unwrap(), &lengths);
     }
 
     #[test]

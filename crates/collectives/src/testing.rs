@@ -3,7 +3,7 @@
 use crate::{Group, Lost};
 
 /// Runs what each rank does, in threads.
-pub fn together<G: Group + Send + Sync, T: Send>(group: &[G], each: impl Fn(&G) -> T + Sync) -> Vec<T> {
+fn together<G: Group + Send + Sync, T: Send>(group: &[G], each: impl Fn(&G) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = group.iter().map(|rank| scope.spawn(|| each(rank))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -15,8 +15,15 @@ fn pattern(rank: usize, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + rank * 7 + at / 251) as u8).collect()
 }
 
+/// `threads` makes a group of so many ranks; `lengths` are of what is sent, from nothing to more than there is room for at once.
+pub fn a_group_keeps_its_contract<G: Group + Send + Sync>(threads: impl Fn(usize) -> Vec<G>, lengths: &[usize]) {
+    (1..=4).for_each(|ranks| all_receive_what_is_sent_in_order(threads(ranks), lengths));
+    (0..3).for_each(|late| sums_are_added_in_the_order_of_ranks(threads(3), late));
+    whoever_waits_hears_why_the_group_has_ended(&threads(3));
+}
+
 /// What one sends all receive, and what all send one receives.
-pub fn all_receive_what_is_sent_in_order<G: Group + Send + Sync>(group: Vec<G>, lengths: &[usize]) {
+fn all_receive_what_is_sent_in_order<G: Group + Send + Sync>(group: Vec<G>, lengths: &[usize]) {
     let ranks = group.len();
     let all = together(&group, |group| {
         let round = |length: &usize| {
@@ -40,7 +47,7 @@ pub fn all_receive_what_is_sent_in_order<G: Group + Send + Sync>(group: Vec<G>, 
 }
 
 /// Whoever of three comes first or last.
-pub fn sums_are_added_in_the_order_of_ranks<G: Group + Send + Sync>(group: Vec<G>, late: usize) {
+fn sums_are_added_in_the_order_of_ranks<G: Group + Send + Sync>(group: Vec<G>, late: usize) {
     // In another order, these come to another number.
     let own = [1e8_f32, 1.0, -1e8];
     let expected = (own[0] + own[1]) + own[2];
@@ -57,7 +64,7 @@ pub fn sums_are_added_in_the_order_of_ranks<G: Group + Send + Sync>(group: Vec<G
 }
 
 /// Also those who come later, and whatever others say then.
-pub fn whoever_waits_hears_why_the_group_has_ended<G: Group + Send + Sync>(group: &[G]) {
+fn whoever_waits_hears_why_the_group_has_ended<G: Group + Send + Sync>(group: &[G]) {
     let alarm = group[0].alarm();
     std::thread::scope(|scope| {
         let waiting: Vec<_> = group

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use auth::Principal;
-use explain::{Outline, Question};
 use maud::{Markup, html};
 use program::Program;
 use store::JobRecord;
 
+use crate::explainer::Explainer;
 use crate::spool::HELD;
 use crate::submit::take_turn;
 use crate::{Error, Gateway};
@@ -38,17 +38,11 @@ pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord
     }
     let turn = take_turn(gateway, principal).await?;
     let bytes = gateway.objects.load(&job.payload).await?;
-    let outline = gateway.models.stored().outline(&job.model).await?;
-    let folder = gateway.models.get(&job.model).await?.map(|record| record.folder).unwrap_or_default();
-    let (of, limits) = (Arc::clone(gateway), job.limits.clone());
+    let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
         let program = Program::decode(&bytes).map_err(Error::internal)?;
         let (checked, _) = program::lowered(program, &limits).map_err(|error| Error::Program(error.to_string()))?;
-        // One that another version wrote is as none.
-        let outline = outline.and_then(|encoded| Outline::decode(&encoded).ok());
-        let tokens = |text: &str| of.tokenizers.count(&folder, text);
-        let question = Question { outline: outline.as_ref(), limits: &limits, tokens: &tokens, queue: None };
-        Ok::<_, Error>(explain::svg(&explain::explain(&checked, &question)))
+        Ok::<_, Error>(explain::svg(&explainer.explain(&checked, &limits)))
     });
     let drawn = drawn.await.map_err(Error::internal)?;
     drop(turn);

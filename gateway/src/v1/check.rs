@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use explain::Explanation;
 use explain::answer::Queue;
-use explain::{Explanation, Outline, Question};
 use ids::JobId;
 use schemars::JsonSchema;
 
 use crate::authenticate::Caller;
+use crate::explainer::Explainer;
 use crate::submit::{Arrival, Sent, queued, take_turn};
 use crate::{Error, Gateway, progress};
 
@@ -37,16 +38,10 @@ pub async fn check(
         Some(turn) => turn,
         None => take_turn(&gateway, &principal).await?,
     };
-    let outline = gateway.models.stored().outline(&model).await?;
-    let folder = gateway.models.get(&model).await?.map(|record| record.folder).unwrap_or_default();
-    let of = Arc::clone(&gateway);
+    let explainer = Explainer::of(&gateway, &model).await?;
     let looked = tokio::task::spawn_blocking(move || {
         let (program, payload) = reading.checked(&reading.limits)?;
-        // One that another version wrote is as none.
-        let outline = outline.and_then(|encoded| Outline::decode(&encoded).ok());
-        let tokens = |text: &str| of.tokenizers.count(&folder, text);
-        let question = Question { outline: outline.as_ref(), limits: &reading.limits, tokens: &tokens, queue: None };
-        Ok::<_, Error>((explain::explain(&program, &question), payload.len()))
+        Ok::<_, Error>((explainer.explain(&program, &reading.limits), payload.len()))
     });
     let (mut told, bytes) = looked.await.map_err(Error::internal)??;
     drop((upload, turn));

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use collectives::nccl::{Joined, Library};
+use collectives::Network;
+use collectives::nccl::Library;
 use collectives::network::Link;
-use collectives::{Group, Network};
 use ids::InstanceId;
 use models::{Device, cuda};
 
 use super::greeting::{self, Challenge, Reply, Wish};
-use super::{carried, link};
+use super::link;
 use crate::device::Devices;
 use crate::rooms::{Rooms, Taken};
 
@@ -152,18 +152,10 @@ impl Host {
 
     fn follow(&self, link: Box<dyn Link>, wish: &Wish, device: Device) -> Result<()> {
         let group = Network::join(link, wish.rank, wish.of, Box::new(|_| {}))?;
-        let group: Box<dyn Group> = if wish.nccl {
-            let library = match self.devices.nccl() {
-                Some(path) => Library::load(path),
-                None => Err("there is no libnccl.so.2 beside torch".into()),
-            };
-            match carried(Box::new(group), library, device, Box::new(|_| {}))? {
-                Joined::Nccl(group) => Box::new(group),
-                Joined::Bytes(group, _) => group,
-            }
-        } else {
-            Box::new(group)
-        };
-        Ok(models::follow(&wish.folder, device, &*group)?)
+        let library = wish.nccl.then(|| match self.devices.nccl() {
+            Some(path) => Library::load(path),
+            None => Err("there is no libnccl.so.2 beside torch".into()),
+        });
+        super::follow(Box::new(group), library, &wish.folder, device)
     }
 }

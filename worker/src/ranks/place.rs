@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use collectives::nccl::{Joined, Library};
-use collectives::{Group, Memory};
+use collectives::Memory;
+use collectives::nccl::Library;
 use models::Device;
 use models::cuda::Search;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::carried;
+use super::follow;
 use crate::device::Devices;
 
 /// The place of a process that holds pieces.
@@ -58,14 +58,6 @@ impl Place {
         let memory = File::options().read(true).write(true).open(&self.memory);
         let memory = memory.with_context(|| format!("cannot open {}", self.memory.display()))?;
         let memory = Memory::join(memory, self.rank)?;
-        let group: Box<dyn Group> = match &self.nccl {
-            None => Box::new(memory),
-            // Whoever leads is told why it is lost by the memory that they share.
-            Some(library) => match carried(Box::new(memory), Library::load(library), device, Box::new(|_| {}))? {
-                Joined::Nccl(group) => Box::new(group),
-                Joined::Bytes(memory, _) => memory,
-            },
-        };
-        Ok(models::follow(&self.folder, device, &*group)?)
+        follow(Box::new(memory), self.nccl.as_deref().map(Library::load), &self.folder, device)
     }
 }
