@@ -16,7 +16,7 @@ use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Site};
-use crate::nnsight::OUT_OF_ORDER;
+use crate::nnsight::{self, OUT_OF_ORDER};
 use crate::python;
 
 /// What the blocks of one trace share.
@@ -250,6 +250,11 @@ impl<M: Model> HostObject for Iterations<M> {
         let machine_of_loop = machine.clone();
         let outcome = Outcome::Later(Box::pin(async move {
             let machine = machine_of_loop;
+            nnsight::deprecated(
+                &machine,
+                "The `with tracer.iter[...]:` / `with tracer.all():` block form is deprecated; use `for step in \
+                 tracer.iter[...]:` instead.",
+            )?;
             let mediator = steps.job.mediator("tracer.iter")?;
             let previous = mediator.iteration.get();
             let mut pin = Pin {
