@@ -306,7 +306,10 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         match name {
-            "output" => return self.job.read(self.output(), View::Whole),
+            "output" => {
+                self.warn_of_generator(machine)?;
+                return self.job.read(self.output(), View::Whole);
+            }
             "input" => return self.job.read(self.input()?, View::FirstArgument),
             "inputs" => return self.job.read(self.input()?, View::Whole),
             "path" => return Ok(Value::string(self.path()).into()),
@@ -347,7 +350,10 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn set_attribute(self: Rc<Self>, machine: &Machine, name: &str, value: Value) -> HostResult {
         match name {
-            "output" => self.job.write(self.output(), value),
+            "output" => {
+                self.warn_of_generator(machine)?;
+                self.job.write(self.output(), value)
+            }
             "input" => {
                 let location = self.input()?;
                 self.job.ask(location, Ask::WriteFirst(location, value))
@@ -455,6 +461,18 @@ impl<M: Model> HostObject for Envoy<M> {
 }
 
 impl<M: Model> Envoy<M> {
+    /// Warns where the output is read that `tracer.result` is.
+    fn warn_of_generator(&self, machine: &Machine) -> Result<(), Raise> {
+        match self.place {
+            Place::Generator => nnsight::deprecated(
+                machine,
+                "model.generator.output is deprecated; use tracer.result instead (model.generator.streamer.output still \
+                 gives per-step tokens).",
+            ),
+            Place::Module(_) | Place::Streamer => Ok(()),
+        }
+    }
+
     /// Returns whether a name means something of the hosted model, or of nnsight.
     fn is_of_model(&self, machine: &Machine, name: &str) -> bool {
         let module = match self.place {

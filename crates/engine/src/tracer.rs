@@ -143,7 +143,8 @@ impl<M: Model> HostObject for Tracer<M> {
         let simple = parts.function == program::Function::Call
             && parts.site == Site(0)
             && !parts.args.is_empty()
-            && parts.edits.is_empty();
+            && parts.edits.is_empty()
+            && !self.job.hooks.any();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
         let deferral = if simple { Deferral::of(machine) } else { None };
