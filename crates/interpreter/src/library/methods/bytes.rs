@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::attribute;
 use crate::evaluation::operators::{self, with_items};
 use crate::library::builtins::bytearray;
 use crate::library::methods;
@@ -257,7 +258,8 @@ pub fn construct(machine: &Machine, args: Args, name: &'static str) -> HostResul
     if let Some(bytes) = source.as_ref().and_then(|source| bytearray::bytes_of(machine, source)) {
         return Ok(Value::Bytes(bytes?).into());
     }
-    let own = source.as_ref().filter(|_| name == "bytes").and_then(|source| operators::special(source, "__bytes__"));
+    let own =
+        source.as_ref().filter(|_| name == "bytes").and_then(|source| attribute::special(machine, source, "__bytes__"));
     if let Some(own) = own {
         let machine = machine.clone();
         return operators::later(async move {
