@@ -233,11 +233,7 @@ fn methodcaller(machine: &Machine, mut args: Args) -> HostResult {
     let charge = Charge::default();
     charge.cover(machine, 2 * sequence::bytes(args.positional.len() + args.keyword.len() + 8))?;
     let shown = std::iter::once(Value::Str(Rc::clone(&name))).chain(args.positional.iter().cloned());
-    let made = Made {
-        class: "operator.methodcaller",
-        args: shown.collect(),
-        keywords: args.keyword.iter().cloned().collect(),
-    };
+    let made = Made { class: "operator.methodcaller", args: shown.collect(), keywords: args.keyword.to_vec() };
     let native = Native::function("methodcaller", move |machine, object| {
         let _ = &charge;
         let object = object.one("methodcaller")?;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::library::modules::Members;
+use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::{Entry, Raise};
@@ -10,9 +10,7 @@ use crate::values::value::Value;
 
 /// Functions that texts know.
 pub(super) fn natives() -> Members {
-    let natives: [(&'static str, fn(&Machine, Args) -> HostResult); 4] =
-        [("_tell", tell), ("_place", place), ("_handled", handled), ("_traceback", traceback)];
-    natives.map(|(name, body)| (name, Value::native(name, body))).to_vec()
+    functions(&[("_tell", tell), ("_place", place), ("_handled", handled), ("_traceback", traceback)])
 }
 
 /// The file, the line, its text and the name of the code there.
