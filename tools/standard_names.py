@@ -10,7 +10,7 @@ import warnings
 
 warnings.simplefilter("ignore")
 OFFERED = """abc bisect collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq
-gc inspect io itertools json logging math numbers operator pprint random re statistics string sys textwrap time types typing
+gc inspect io itertools json logging math numbers operator pathlib pprint random re statistics string sys textwrap time types typing
 warnings""".split()
 # What research programs import besides, and no server of models has to have.
 OTHERS = """accelerate aiohttp altair anthropic baukit beartype bitsandbytes bokeh boto3 bs4 captum causal_conv1d cv2 dask datasets

@@ -1,7 +1,7 @@
 //! `POST /request`: foreign bytes become a durable job, or a refusal that says why.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -210,7 +210,12 @@ impl Arrival {
         }
         let fields = RequestFields::parse(&upload.data)?;
         let model = fields.model()?;
-        hosted(gateway, &principal, &model).await?;
+        let hosted_in = hosted(gateway, &principal, &model).await?;
+        if let Some(adapter) = fields.environment()?.peft {
+            tokio::task::spawn_blocking(move || require_adapter(&hosted_in, &adapter))
+                .await
+                .map_err(Error::internal)??;
+        }
         let (blob, folder, limits) = (upload.blob.clone(), gateway.folder.clone(), gateway.settings.limits.clone());
         let reading = Reading { fields, blob, folder, batching, limits, idempotency_key, trace };
         Ok(Self { principal, model, reading, upload, turn })
@@ -469,7 +474,7 @@ fn name(key: Bytes) -> Result<String, Error> {
 
 /// Refuses a model that is not hosted, cannot be, or is not for who asks. For one that is loading, or whose worker is being replaced, the
 /// job waits in the queue.
-async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> Result<(), Error> {
+async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> Result<PathBuf, Error> {
     let Some(record) = gateway.models.get(model).await? else {
         let hosted = gateway.models.list().await?.into_iter().map(|record| record.key);
         let hosted = hosted.filter(|model| principal.admitted(model)).collect();
@@ -479,14 +484,46 @@ async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> R
         return Err(Error::NotForYou(model.clone()));
     }
     match record.state {
-        ModelState::Ready | ModelState::Waiting | ModelState::Cold | ModelState::Loading { .. } => Ok(()),
+        ModelState::Ready | ModelState::Waiting | ModelState::Cold | ModelState::Loading { .. } => Ok(record.folder),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
+    }
+}
+
+/// Requires that a model has an adapter, as far as its folder is here: where its weights are not, its adapters need not be
+/// either, and the worker says it.
+fn require_adapter(model: &Path, name: &str) -> Result<(), Error> {
+    let weights = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "safetensors");
+    let whole = || std::fs::read_dir(model).is_ok_and(|entries| entries.flatten().any(weights));
+    let found = program::adapter::folder(model, name);
+    match found.is_some_and(|folder| folder.join(program::adapter::CONFIG).is_file()) || !whole() {
+        true => Ok(()),
+        false => Err(Error::Program(format!("ValueError: {}", program::adapter::missing(name)))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_adapter_that_a_whole_folder_lacks_is_refused_when_it_is_asked_for() {
+        let model = std::env::temp_dir().join(format!("adapters-of-{}", std::process::id()));
+        let adapter = model.join("adapters/o/n");
+        std::fs::create_dir_all(&adapter).unwrap();
+        std::fs::write(adapter.join("adapter_config.json"), "{}").unwrap();
+        assert!(require_adapter(&model, "o/n").is_ok());
+        assert!(
+            require_adapter(&model, "o/other").is_ok(),
+            "there are no weights here, so there may be adapters elsewhere"
+        );
+        std::fs::write(model.join("model.safetensors"), "").unwrap();
+        assert!(require_adapter(&model, "o/n").is_ok());
+        for name in ["o/other", "../x"] {
+            let says = require_adapter(&model, name).unwrap_err().to_string();
+            assert!(says.contains("adapters/REPO_ID"), "{says}");
+        }
+        std::fs::remove_dir_all(model).unwrap();
+    }
 
     fn reading(blob: Vec<u8>) -> Reading {
         let key = r#"m:{"repo_id": "o/n", "revision": null}"#;

@@ -5,6 +5,7 @@ formula, and jobs beside it see nothing of it.
 """
 import json
 import os
+import shutil
 import sys
 import threading
 import warnings
@@ -174,6 +175,9 @@ for folder, name in zip(sys.argv[1:], ("tiny-gpt2", "tiny-llama")):
             assert same(one_trace(local), beside[0]), f"what is beside {program.__name__} with {repo} of {name}"
             print("ok", name, program.__name__, repo, flush=True)
 
+    shutil.rmtree(os.path.join(folder, "adapters", "rooted"))
+    again = applied(folder, adapter(folder, "rooted", local, ends[:1], rank=3, use_rslora=True))
+    assert same(one_trace(again), one_trace(hosted, **asked("rooted"))), "files that have changed are read again"
     adapter(folder, "lab/dora", local, ends, use_dora=True)
     refused('has no PEFT adapter "lab/none"', lambda: one_trace(hosted, **asked("lab/none")))
     refused("has no PEFT adapter", lambda: one_trace(hosted, **asked("../../etc")))

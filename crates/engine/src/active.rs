@@ -442,7 +442,7 @@ impl<M: Model> Running<M> {
         let (machine, state) = (self.machine.clone(), Rc::clone(&self.state));
         // The run's coroutines hold frames: they go first.
         drop(self);
-        state.given.clear();
+        state.let_go();
         machine.teardown();
     }
 }
@@ -470,7 +470,8 @@ fn begin<M: Model>(
     };
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     let stop = Arc::clone(&job.stop);
-    let calls = [".inputs", "'inputs'", "include_inputs"].into_iter().any(|name| program.mentions(name));
+    let calls =
+        [".inputs", "'inputs'", "include_inputs", "register_forward"].into_iter().any(|name| program.mentions(name));
     let looks = (program.mentions("source"), calls);
     let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), stop));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
@@ -478,9 +479,9 @@ fn begin<M: Model>(
     machine.set_stop_flag(Arc::clone(&job.stop));
     machine.set_share(common.settings.memory.share());
     common.model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default(), !together);
-    let running = start(job, &state, &machine, together);
+    let running = start(job, common, &state, &machine, together);
     if running.is_err() {
-        state.given.clear();
+        state.let_go();
         machine.teardown();
     }
     let mut running = running.map_err(|raise| failure_of(&raise))?;
@@ -489,10 +490,16 @@ fn begin<M: Model>(
 }
 
 /// `together` says that traces of a session may wait for each other.
-fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, together: bool) -> Result<Running<M>, Raise> {
+fn start<M: Model>(
+    job: &Job,
+    common: &Common<M>,
+    state: &Rc<JobState<M>>,
+    machine: &Machine,
+    together: bool,
+) -> Result<Running<M>, Raise> {
     let program = &job.program;
     if let Some(name) = &program.env.peft {
-        let adapter = Adapter::open(state, machine, name)?;
+        let adapter = Adapter::open(state, machine, &common.adapters, name)?;
         state.adapter.get_or_init(|| adapter);
     }
     let mut thaw = thaw::Thaw::new(state, machine, program);

@@ -10,6 +10,7 @@ use interpreter::raise::Raise;
 use interpreter::{Coroutine, Machine, Value};
 use program::{Source, TensorData};
 
+use crate::adapters::{self, Adapters};
 use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
 use crate::model::{Model, Schema, Site, Tensor};
@@ -36,6 +37,9 @@ pub struct Adapter {
 const PARTS: [&str; 7] =
     ["base_layer", "lora_A", "lora_B", "lora_dropout", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
 
+/// Bytes of a matrix that are copied for a step.
+const BYTES_A_STEP: u64 = 4096;
+
 /// PEFT computes with adapters in single precision, whatever they are kept as.
 const GIVEN: &str = "given.append(module.input)";
 const MADE: &str = "
@@ -49,14 +53,22 @@ impl Adapter {
     ///
     /// # Errors
     /// `ValueError` for one that the server does not have, or not for this model; when there is no room for it.
-    pub fn open<M: Model>(job: &JobState<M>, machine: &Machine, name: &str) -> Result<Self, Raise> {
+    pub fn open<M: Model>(
+        job: &JobState<M>,
+        machine: &Machine,
+        adapters: &RefCell<Adapters>,
+        name: &str,
+    ) -> Result<Self, Raise> {
         let mut additions = Vec::new();
-        for Addition { site, down, up, scale } in job.model.adapter(name)? {
-            let matrix = |data: TensorData| {
+        let read = adapters::additions(adapters, machine, name, job.model.adapter(name)?)?;
+        for Addition { site, down, up, scale } in &*read {
+            // Each job has its own, which takes a while where they are large.
+            let matrix = |data: &TensorData| {
+                machine.charge_fuel(1 + data.bytes.len() as u64 / BYTES_A_STEP)?;
                 machine.charge_tensor(data.bytes.len() as u64)?;
-                Ok::<_, Raise>(job.model.place(M::Tensor::of_data(&data)?)?.to_value(machine))
+                Ok::<_, Raise>(job.model.place(M::Tensor::of_data(data)?)?.to_value(machine))
             };
-            additions.push((site, [matrix(down)?, matrix(up)?, Value::Float(scale)]));
+            additions.push((*site, [matrix(down)?, matrix(up)?, Value::Float(*scale)]));
         }
         Ok(Self { name: name.to_owned(), additions })
     }

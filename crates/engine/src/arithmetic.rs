@@ -6,7 +6,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
-use crate::adapter::Addition;
+use crate::adapters::Files;
 use crate::model::{Attention, Forwarded, Interrupt, Observer, Sampler, Schema, Segment, Site, Tensor, Trunk};
 
 /// Arithmetic and facts: passes over segments, what they grow, and what is chosen of their logits.
@@ -25,11 +25,11 @@ pub trait Arithmetic: 'static {
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
 
-    /// Reads a PEFT adapter, in the order in which a pass comes to the modules that it is for.
+    /// Finds a PEFT adapter, which is read in the order in which a pass comes to the modules that it is for.
     ///
     /// # Errors
-    /// `ValueError` where there is none of that name, or it is not for this model.
-    fn adapter(&self, name: &str) -> Result<Vec<Addition>, Raise> {
+    /// `ValueError` where there is none of that name.
+    fn adapter(&self, name: &str) -> Result<Files, Raise> {
         Err(Raise::value_error(format!("this server has no PEFT adapter {name:?} for this model")))
     }
 

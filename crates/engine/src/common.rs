@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::adapters::Adapters;
 use crate::location::Order;
 use crate::metrics::Series;
 use crate::model::Model;
@@ -15,6 +16,7 @@ pub struct Common<M: Model> {
     pub order: Rc<Order>,
     pub settings: Settings,
     pub trunks: RefCell<Trunks>,
+    pub adapters: RefCell<Adapters>,
     pub room: Room,
     pub series: Series,
     groups: Cell<u64>,
@@ -34,9 +36,10 @@ impl<M: Model> Common<M> {
     fn of(model: Rc<M>, settings: Settings) -> Self {
         let order = Rc::new(Order::new(model.schema()));
         let trunks = RefCell::new(Trunks::new(settings.kept.clone()));
+        let adapters = RefCell::new(Adapters::new(settings.kept.clone()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
         let series = Series::of(&settings.model);
-        Self { model, order, settings, trunks, room, series, groups: Cell::new(0) }
+        Self { model, order, settings, trunks, adapters, room, series, groups: Cell::new(0) }
     }
 
     /// Numbers a group of jobs, as in [`crate::active::Trial::group`].

@@ -19,7 +19,7 @@ use crate::model::{Model, Schema, Site};
 use crate::source::Source;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{Iterations, TraceRequestParts, Tracer};
-use crate::{parameters, python, shown};
+use crate::{forward_hooks, nnsight, parameters, python, shown};
 
 /// A module of the model.
 pub struct Envoy<M: Model> {
@@ -87,7 +87,9 @@ impl<M: Model> Envoy<M> {
 
     /// Returns whether an object's method opens a trace.
     pub fn opens(object: &Value, method: &str) -> bool {
-        python::host::<Self>(object).is_some_and(|envoy| !envoy.job.given.has(envoy.place, method)) && method == "trace"
+        python::host::<Self>(object)
+            .is_some_and(|envoy| !envoy.job.given.has(envoy.place, method) && !envoy.job.hooks.any())
+            && method == "trace"
     }
 
     /// Returns what the envoy stands for.
@@ -304,11 +306,17 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         match name {
-            "output" => return self.job.read(self.output(), View::Whole),
+            "output" => {
+                self.warn_of_generator(machine)?;
+                return self.job.read(self.output(), View::Whole);
+            }
             "input" => return self.job.read(self.input()?, View::FirstArgument),
             "inputs" => return self.job.read(self.input()?, View::Whole),
             "path" => return Ok(Value::string(self.path()).into()),
-            "iter" => return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
+            "iter" => {
+                nnsight::deprecated(machine, "model.iter is deprecated; use tracer.iter instead.")?;
+                return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into());
+            }
             "source" => {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
                 return Source::open(&self.job, site, &self.path()).map(Outcome::Ready);
@@ -342,7 +350,10 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn set_attribute(self: Rc<Self>, machine: &Machine, name: &str, value: Value) -> HostResult {
         match name {
-            "output" => self.job.write(self.output(), value),
+            "output" => {
+                self.warn_of_generator(machine)?;
+                self.job.write(self.output(), value)
+            }
             "input" => {
                 let location = self.input()?;
                 self.job.ask(location, Ask::WriteFirst(location, value))
@@ -388,6 +399,7 @@ impl<M: Model> HostObject for Envoy<M> {
         if let Some(adapter) = self.job.adapter.get() {
             adapter.leave(self.job.model.schema(), site, &format!("calling `{}`", self.path()))?;
         }
+        self.job.hooks.leave(self.job.model.schema(), site, &format!("calling `{}`", self.path()))?;
         self.job.model.call_module(machine, site, &args, self.job.attention).map(Outcome::Ready)
     }
 
@@ -449,6 +461,18 @@ impl<M: Model> HostObject for Envoy<M> {
 }
 
 impl<M: Model> Envoy<M> {
+    /// Warns where the output is read that `tracer.result` is.
+    fn warn_of_generator(&self, machine: &Machine) -> Result<(), Raise> {
+        match self.place {
+            Place::Generator => nnsight::deprecated(
+                machine,
+                "model.generator.output is deprecated; use tracer.result instead (model.generator.streamer.output still \
+                 gives per-step tokens).",
+            ),
+            Place::Module(_) | Place::Streamer => Ok(()),
+        }
+    }
+
     /// Returns whether a name means something of the hosted model, or of nnsight.
     fn is_of_model(&self, machine: &Machine, name: &str) -> bool {
         let module = match self.place {
@@ -492,6 +516,10 @@ impl<M: Model> Envoy<M> {
                 self.edits().clear();
                 Ok(Value::None.into())
             }
+            name if forward_hooks::METHODS.contains(&name) => {
+                let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+                self.job.hooks.register(machine, site, name, args.clone())
+            }
             "skip" => {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
                 let value = python::parameter(args, 0, "replacement")
@@ -502,7 +530,10 @@ impl<M: Model> Envoy<M> {
                 let location = Location::Skip(site);
                 self.job.ask(location, Ask::Skip(location, value))
             }
-            "all" => Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
+            "all" => {
+                nnsight::deprecated(machine, "model.all() is deprecated; use tracer.all() instead.")?;
+                Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into())
+            }
             "get" => {
                 let path = python::parameter(args, 0, "path")
                     .and_then(|path| python::string(&path))
@@ -572,7 +603,9 @@ pub fn effect(schema: &Schema, name: &str, usage: Use<'_>) -> Option<Effect> {
     }
 }
 
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 15] = [
+    "register_forward_hook",
+    "register_forward_pre_hook",
     "trace",
     "generate",
     "skip",

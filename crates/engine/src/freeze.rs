@@ -6,7 +6,7 @@ use std::rc::Rc;
 use interpreter::frame::Frame;
 use interpreter::raise::Raise;
 use interpreter::types::dict::Kind;
-use interpreter::{Identity, Machine, Value};
+use interpreter::{Args, Class, Identity, Machine, Value};
 use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved};
 
@@ -20,6 +20,16 @@ use crate::python;
 
 /// Nesting beyond which a result is refused.
 const DEPTH: usize = 500;
+
+/// Classes of standard modules whose objects are sent.
+const REDUCED: [(&str, &[&str]); 6] = [
+    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"]),
+    ("decimal", &["Decimal"]),
+    ("fractions", &["Fraction"]),
+    ("pathlib", &["PosixPath", "PurePosixPath"]),
+    ("re", &["RegexFlag"]),
+    ("types", &["SimpleNamespace"]),
+];
 
 /// Returns the names of a frame that are bound to saved values.
 ///
@@ -198,6 +208,7 @@ impl<M: Model> Freeze<'_, M> {
                 step: self.value(&slice.step)?,
             },
             Value::Host(_) => return self.host(value),
+            Value::Instance(instance) if is_reduced(instance.class()) => return self.reduced(value),
             other => {
                 return Err(Trouble::Unsendable(format!(
                     "an object of type '{}'",
@@ -205,6 +216,19 @@ impl<M: Model> Freeze<'_, M> {
                 )));
             }
         })
+    }
+
+    /// Writes an object of a standard module by what its class says makes it anew.
+    fn reduced(&mut self, value: &Value) -> Result<Datum, Trouble> {
+        let reduce = python::now(self.machine.get_attribute(value, "__reduce__"))?;
+        let parts = python::sequence(&python::now(self.machine.call(&reduce, Args::default()))?).unwrap_or_default();
+        let [Value::Class(class), args, state @ ..] = &parts[..] else {
+            return Err(Trouble::Unsendable(format!("an object of type '{}'", interpreter::types::type_name(value))));
+        };
+        let class = self.heap.push(Datum::Global { module: class.module().into(), name: class.name().to_string() });
+        let args = self.sequence(args)?;
+        let state = state.first().map(|state| self.value(state)).transpose()?;
+        Ok(Datum::Object { class, called: true, args, state, items: Vec::new(), pairs: Vec::new() })
     }
 
     fn sequence(&mut self, value: &Value) -> Result<Vec<Ref>, Trouble> {
@@ -279,7 +303,7 @@ impl<M: Model> Freeze<'_, M> {
         Ok(Datum::Object { class, called: true, args, state: None, items, pairs: Vec::new() })
     }
 
-    /// Writes an encoding as Hugging Face pickles its own.
+    /// Writes an encoding as it is made. Hugging Face pickles its own without the number of sequences.
     fn encoding(&mut self, encoding: &BatchEncoding) -> Result<Datum, Trouble> {
         let data = self.value(&Value::Dict(Rc::clone(encoding.data())))?;
         let encodings = match encoding.encodings() {
@@ -296,14 +320,7 @@ impl<M: Model> Freeze<'_, M> {
                 self.heap.push(Datum::List(made))
             }
         };
-        let mut pairs = Vec::with_capacity(2);
-        for (name, at) in [("data", data), ("encodings", encodings)] {
-            pairs.push((self.heap.push(Datum::Str(name.into())), at));
-        }
-        let state = self.heap.push(Datum::Dict(pairs));
-        let (module, name) = batch_encoding::CLASS.rsplit_once('.').unwrap_or_default();
-        let class = self.heap.push(Datum::Global { module: module.into(), name: name.into() });
-        Ok(object(class, Vec::new(), Some(state)))
+        Ok(called(self.heap.push(global(batch_encoding::CLASS)), vec![data, encodings]))
     }
 
     /// Writes what `tracer.cache()` gave as nnsight pickles its own: without the model, by paths.
@@ -384,6 +401,10 @@ impl<M: Model> Freeze<'_, M> {
         self.budget = self.budget.checked_sub(bytes).ok_or(Trouble::TooLarge)?;
         Ok(())
     }
+}
+
+fn is_reduced(class: &Class) -> bool {
+    REDUCED.iter().any(|(module, names)| class.module() == *module && names.contains(&&**class.name()))
 }
 
 /// Makes an object that is not called: its state says all of it.

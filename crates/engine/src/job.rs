@@ -11,6 +11,7 @@ use interpreter::{HostResult, Identity, Machine, Outcome, Request, Value};
 
 use crate::adapter::Adapter;
 use crate::ask::{Ask, View};
+use crate::forward_hooks::ForwardHooks;
 use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
 use crate::model::{Attention, Model, Site};
@@ -37,6 +38,8 @@ pub struct JobState<M: Model> {
     pub given: Given,
     /// The PEFT adapter that the request asks for.
     pub adapter: OnceCell<Adapter>,
+    /// Hooks that its code registered on modules of the model.
+    pub hooks: ForwardHooks,
     /// The block that runs right now, if it is one that runs beside the model.
     mediator: RefCell<Option<Rc<MediatorState>>>,
     /// Whether blocks that wait for something to be computed are held until other jobs' blocks wait too.
@@ -65,9 +68,16 @@ impl<M: Model> JobState<M> {
             aliases: RefCell::default(),
             given: Given::default(),
             adapter: OnceCell::new(),
+            hooks: ForwardHooks::default(),
             mediator: RefCell::default(),
             gathering: Cell::new(false),
         }
+    }
+
+    /// Lets go of what the program gave modules of the model, before its machine is torn down.
+    pub fn let_go(&self) {
+        self.given.clear();
+        self.hooks.clear();
     }
 
     /// Returns whether something from outside ends the job.

@@ -6,6 +6,7 @@
 
 mod active;
 mod adapter;
+mod adapters;
 pub mod arithmetic;
 mod ask;
 pub mod batch_encoding;
@@ -23,6 +24,7 @@ mod environment;
 mod envoy;
 pub mod fake;
 mod fiber;
+mod forward_hooks;
 mod freeze;
 mod generation;
 mod gradients;
@@ -63,6 +65,7 @@ mod turn;
 mod written;
 
 pub use adapter::Addition;
+pub use adapters::Files;
 pub use arithmetic::Arithmetic;
 pub use context::JobContext;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use interpreter::modules::warnings;
 use interpreter::raise::Raise;
 use interpreter::{Class, Effect, HostObject, HostResult, Kind, Machine, Use, Value};
 
@@ -35,6 +36,7 @@ impl<M: Model> Nnsight<M> {
                 Ok(value.into())
             })),
             "OutOfOrderError" => Some(Value::Class(out_of_order_class())),
+            "NNsightDeprecationWarning" => Some(Value::Class(deprecation_class())),
             name => EnvoyClass::named(name),
         }
     }
@@ -43,6 +45,19 @@ impl<M: Model> Nnsight<M> {
 /// The class of what is raised for a place that the run has passed, or never reached.
 fn out_of_order_class() -> Rc<Class> {
     interpreter::exceptions::host_class(OUT_OF_ORDER, Kind::Exception)
+}
+
+/// The class of warnings of what nnsight will not have any more.
+fn deprecation_class() -> Rc<Class> {
+    interpreter::exceptions::host_class("nnsight.NNsightDeprecationWarning", Kind::FutureWarning)
+}
+
+/// Warns of what nnsight will not have any more, where the program uses it.
+///
+/// # Errors
+/// What the program has that raise.
+pub fn deprecated(machine: &Machine, message: &str) -> Result<(), Raise> {
+    warnings::warn(machine, &deprecation_class(), message, machine.place(0).as_ref())
 }
 
 /// The name of that class, with its module.

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
+use interpreter::modules::warnings;
 use interpreter::raise::{Fatal, Raise};
-use interpreter::{Coroutine, Machine, Value};
+use interpreter::{Coroutine, Kind, Machine, Value};
 
 use crate::ask::View;
 use crate::cache::Cache;
 use crate::job::JobState;
 use crate::location::{Location, Order};
-use crate::mediator::{Mediator, Pending, Status, Wish};
+use crate::mediator::{Mediator, Pending, Status, Turn, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
 use crate::nnsight::OUT_OF_ORDER;
 use crate::output::ModelOutput;
@@ -58,6 +59,8 @@ pub struct Run<M: Model> {
     pub job: Rc<JobState<M>>,
     pub machine: Machine,
     mediators: Vec<Mediator>,
+    /// How many of the job's forward hooks have their block among them.
+    hooks: usize,
     /// What blocks asked to have kept, by where that is, with the number of each block.
     caches: HashMap<Location, Vec<(usize, Rc<Cache>)>>,
     /// Where a pass reaches the last of that.
@@ -109,6 +112,7 @@ impl<M: Model> Run<M> {
             job,
             machine,
             mediators,
+            hooks: 0,
             caches: HashMap::new(),
             last_kept: None,
             computing: BTreeSet::new(),
@@ -123,8 +127,10 @@ impl<M: Model> Run<M> {
             busy: Duration::ZERO,
             ended: None,
         };
+        let hooked = run.hook();
+        run.note(hooked);
         for index in 0..run.mediators.len() {
-            if run.ended.is_none() {
+            if run.ended.is_none() && run.mediators[index].turn == Turn::Own {
                 let result = run.resume(index, None);
                 run.note(result);
             }
@@ -302,13 +308,15 @@ impl<M: Model> Run<M> {
 
     /// Lets the first and the last blocks wait for what never comes.
     pub fn forgive(&mut self, ends: usize) {
-        let last = self.mediators.len().saturating_sub(ends);
+        // Hooks' blocks come behind all others.
+        let own = self.mediators.iter().filter(|mediator| mediator.turn == Turn::Own).count();
+        let last = own.saturating_sub(ends);
         for (index, mediator) in self.mediators.iter_mut().enumerate() {
             mediator.beside |= index < ends || index >= last;
         }
     }
 
-    /// Ends the blocks that still wait for what never came, as nnsight does: an error for a plain request, silence for
+    /// Ends the blocks that still wait for what never came, as nnsight does: an error for a plain request, a warning for
     /// a `tracer.iter` loop that outran the run.
     pub fn finish(&mut self) {
         if matches!(self.ended, Some(Ending::Failed(_))) {
@@ -322,17 +330,19 @@ impl<M: Model> Run<M> {
                 mediator.status = Status::Done;
                 continue;
             }
-            let (error, expected) = match &pending.wish {
+            let (error, warning) = match &pending.wish {
                 Wish::Barrier(_) => (
                     Raise::value_error(
                         "A barrier was never reached by every block it waits for; check the count it was created with",
                     ),
-                    false,
+                    None,
                 ),
                 wish => {
                     let name = wish.location().map(|at| at.name(self.job.model.schema())).unwrap_or_default();
-                    let text = format!("'{name}.i{}' was requested but the model already ran past it", pending.asked);
-                    (out_of_order(text), mediator.state.iteration.get() != Some(0))
+                    let place = format!("'{name}.i{}'", pending.asked);
+                    let text = format!("{place} was requested but the model already ran past it");
+                    let in_loop = mediator.state.iteration.get() != Some(0);
+                    (out_of_order(text), in_loop.then(|| format!("{place} {CUT_SHORT}")))
                 }
             };
             let progress = &self.progress;
@@ -340,13 +350,41 @@ impl<M: Model> Run<M> {
             mediator.status = Status::Done;
             match thrown {
                 Ok(()) => {}
-                Err(raise) if expected && raise.type_name() == OUT_OF_ORDER => {}
                 Err(raise) => {
-                    self.note(Err(raise));
-                    return;
+                    let ended = match warning.filter(|_| raise.type_name() == OUT_OF_ORDER) {
+                        Some(warning) => {
+                            let class = interpreter::exceptions::class(Kind::UserWarning);
+                            warnings::warn(&self.machine, &class, &warning, raise.entries().last())
+                        }
+                        None => Err(raise),
+                    };
+                    if ended.is_err() {
+                        self.note(ended);
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    fn turn(&self, index: usize) -> Turn {
+        self.mediators.get(index).map_or(Turn::Own, |mediator| mediator.turn)
+    }
+
+    /// Starts the blocks of forward hooks that were registered since the last time.
+    fn hook(&mut self) -> Result<(), Raise> {
+        let known = std::mem::replace(&mut self.hooks, self.job.hooks.count());
+        if known == self.hooks {
+            return Ok(());
+        }
+        let several = self.progress.several_passes;
+        for (coroutine, turn) in self.job.hooks.blocks(&self.job, &self.machine, known, several)? {
+            let mut mediator = Mediator::new(coroutine, None);
+            (mediator.beside, mediator.turn) = (true, turn);
+            self.mediators.push(mediator);
+            self.resume(self.mediators.len() - 1, None)?;
+        }
+        Ok(())
     }
 
     fn rows(&self, index: usize) -> Rows {
@@ -414,10 +452,8 @@ impl<M: Model> Run<M> {
                 self.ended = Some(Ending::Failed(raise));
             }
             self.look_again(&mut visit.waiting, visit.location, visit.occurrence);
-            let Some(&index) = visit.waiting.first().filter(|_| self.ended.is_none() && self.computing.is_empty())
-            else {
-                break;
-            };
+            let next = visit.waiting.iter().min_by_key(|index| (self.turn(**index), **index)).copied();
+            let Some(index) = next.filter(|_| self.ended.is_none() && self.computing.is_empty()) else { break };
             match self.serve(index, visit) {
                 Ok(wrote) => visit.replaced |= wrote,
                 Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,
@@ -626,7 +662,7 @@ impl<M: Model> Run<M> {
                 _ => {}
             }
         }
-        Ok(())
+        self.hook()
     }
 
     fn note(&mut self, result: Result<(), Raise>) {
@@ -694,9 +730,15 @@ fn first_shown(arguments: &Value) -> Value {
     first.or_else(|| python::items(pair.get(1)?).into_iter().next().map(|(_, value)| value)).unwrap_or(Value::None)
 }
 
+/// What nnsight warns of where a loop asked for a step that the run did not make.
+const CUT_SHORT: &str = "was never reached: the loop asked for a step the run did not make, so it was cut short — values saved \
+    inside the loop are kept, and the statements after it did not run. An open `tracer.iter[:]` / `tracer.all()` loop ends this \
+    way by design. To hold a generation to a bounded loop's count, pass `min_new_tokens=` on transformers or `min_tokens=` / \
+    `ignore_eos=True` on vLLM; put what follows the loop in a separate `tracer.invoke()`.";
+
 /// Makes the error for a location that the run never reached, or had passed.
 fn out_of_order(message: String) -> Raise {
-    Raise::named(OUT_OF_ORDER, interpreter::Kind::Exception, message)
+    Raise::named(OUT_OF_ORDER, Kind::Exception, message)
 }
 
 fn first_argument<T>(inputs: &mut Inputs<T>) -> Option<&mut Tree<T>> {

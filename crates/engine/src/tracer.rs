@@ -16,7 +16,7 @@ use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Site};
-use crate::nnsight::OUT_OF_ORDER;
+use crate::nnsight::{self, OUT_OF_ORDER};
 use crate::python;
 
 /// What the blocks of one trace share.
@@ -143,7 +143,8 @@ impl<M: Model> HostObject for Tracer<M> {
         let simple = parts.function == program::Function::Call
             && parts.site == Site(0)
             && !parts.args.is_empty()
-            && parts.edits.is_empty();
+            && parts.edits.is_empty()
+            && !self.job.hooks.any();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
         let deferral = if simple { Deferral::of(machine) } else { None };
@@ -250,6 +251,11 @@ impl<M: Model> HostObject for Iterations<M> {
         let machine_of_loop = machine.clone();
         let outcome = Outcome::Later(Box::pin(async move {
             let machine = machine_of_loop;
+            nnsight::deprecated(
+                &machine,
+                "The `with tracer.iter[...]:` / `with tracer.all():` block form is deprecated; use `for step in \
+                 tracer.iter[...]:` instead.",
+            )?;
             let mediator = steps.job.mediator("tracer.iter")?;
             let previous = mediator.iteration.get();
             let mut pin = Pin {

@@ -94,3 +94,90 @@ for wrong in (lambda: b"a".center(5, b"xy"), lambda: b"a".ljust(5, "x"), lambda:
         wrong()
     except Exception as e:
         print(type(e).__name__)
+#### what made an object is in its repr
+import itertools, operator, re, functools
+print(re.I, repr(re.I | re.M), str(re.A | re.I), re.NOFLAG, f"{re.S}", re.RegexFlag(2 | 512), type(re.I), re.X == 64, re.I & re.M, [flag for flag in re.I | re.S], ~re.I & re.I, isinstance(re.I, int), re.compile("a", re.I | re.M), re.compile("a", re.I).flags)
+count = itertools.count(3); next(count)
+again = itertools.repeat("a", 3); next(again)
+print(count, itertools.count(1.5, 0.5), itertools.count(1, 2), again, itertools.repeat(2), [itertools.count()])
+print(operator.itemgetter(1), operator.itemgetter(1, "a"), operator.attrgetter("a.b", "c"), operator.methodcaller("f", 1, k=[2]), operator.methodcaller("f", k=2), operator.methodcaller("f"), functools.partial(operator.itemgetter(0), 1))
+kept = []; loop = operator.methodcaller("f", kept); kept.append(loop); print(loop)
+print(re.sub("A", "b", "aA", flags=re.I), re.findall("^a", "a\na", re.M), hash(re.I) == hash(2), {2: 1}[re.I])
+#### paths
+from pathlib import Path, PurePath, PurePosixPath as P, PosixPath
+import pathlib
+print(P("a/b/../c.tar.gz"), P("//a//b/./c"), P("///x"), repr(P()), P("/"), bool(P()), Path("runs") / "layer_3" / "x.pt", "base" / Path("x"), Path("a", "/b", "c"), Path(Path("a"), "b"))
+p = Path("out/layer_3.tar.gz")
+print(p.name, p.stem, p.suffix, p.suffixes, p.parent, list(p.parents), p.parents[-1], p.parents[:1], len(p.parents), p.parts, p.with_suffix(".pt"), p.with_name("x"), p.with_stem("y"), p.is_absolute(), repr(p.root), p.anchor == "", Path(".rc").suffix, Path("x.").suffix)
+print(P("/a/b/c").relative_to("/a"), P("/a").is_relative_to("/b"), P("a/b/c.py").match("*.py"), P("a/b/c.py").match("b/*.py"), P("ab1").match("ab[0-9]"), P("abx").match("ab[!0-9]"), P("/a").match("/*"), P("/a b/ü").as_uri(), bytes(P("ä")), P("a").joinpath("b", "c"))
+print(P("a") == Path("a"), P("a") == "a", sorted([P("b"), P("a/c"), P("a")]), {P("a"): 1}[P("a")], type(Path("x")).__name__, isinstance(Path("x"), PurePath), f"{Path('a/b')!s:>5}", type(PurePath("a")).__name__)
+for wrong in (lambda: P(3), lambda: P("a") / 3, lambda: P("/").with_name("x"), lambda: P("a").with_name("x/y"), lambda: P("a").with_suffix("x"), lambda: P("a/b").relative_to("x"), lambda: P("a").match(""), lambda: P("a").as_uri(), lambda: P("a/b").parents[5]):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+#### warnings are told as lines, where the program stands, as its filters say
+import warnings, contextlib, io
+def old():
+    warnings.warn("old() is old", FutureWarning, stacklevel=2)
+for _ in range(3):
+    old()
+warnings.warn("mind")
+warnings.warn(UserWarning("mind", 2))
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    warnings.warn("not printed")
+print(repr(out.getvalue()))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        old()
+    warnings.filterwarnings("ignore", message="SECRET")
+    warnings.warn("secret thing")
+    warnings.warn("other", RuntimeWarning)
+print([(str(w.message), w.category.__name__, w.lineno, w.filename) for w in caught])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    old()
+    warnings.simplefilter("error", FutureWarning)
+    try:
+        old()
+    except FutureWarning as e:
+        print("raised", e)
+    warnings.filterwarnings("once", category=RuntimeWarning)
+    for _ in range(2):
+        warnings.warn("one time", RuntimeWarning)
+    warnings.warn("one time", RuntimeWarning)
+warnings.warn_explicit("explicit", UserWarning, "there.py", 5)
+print(warnings.formatwarning("m", UserWarning, "f.py", 3, "  x = 1"), end="")
+for wrong in (lambda: warnings.warn("x", int), lambda: warnings.simplefilter("loud"), lambda: warnings.warn("x", 3)):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+#### log lines say where they come from
+import logging, sys
+logging.basicConfig(format="%(levelname)-8s|%(name)s|%(filename)s:%(lineno)d|%(module)s|%(funcName)s|%(processName)s|%(message)s", level="INFO", stream=sys.stdout, force=True)
+log = logging.getLogger("lab.probe")
+def work(x):
+    log.info("got %d of %s", x, "it")
+    try:
+        1 / x
+    except ZeroDivisionError:
+        log.exception("failed")
+        log.warning("again", exc_info=True)
+work(2)
+work(0)
+logging.warning("root"); log.debug("no"); log.error("deep", stacklevel=1)
+f = logging.Formatter("{levelname}:{lineno}:{message}", style="{")
+print(f.format(logging.LogRecord("n", 20, "/a/b.py", 7, "hi %s", ("x",), None)), logging.LogRecord("n", 20, "/a/b.py", 7, "hi", (), None))
+#### dates, fractions and paths say what makes them anew
+from datetime import date, datetime, time, timedelta, timezone
+from fractions import Fraction
+from decimal import Decimal
+from pathlib import Path
+for value in (date(2024, 2, 29), datetime(2024, 5, 6, 7, 8, 9, 123456), datetime(2024, 5, 6, tzinfo=timezone.utc), time(1, 2, 3, 70000), timedelta(days=-1, seconds=5), timezone(timedelta(hours=2), "X"), timezone.utc, Fraction(2, 6), Decimal("1.50")):
+    made, arguments = value.__reduce__()[:2]
+    again = made(*arguments)
+    print(type(again).__name__, repr(again), again == value, getattr(again, "fold", None), again is not None)
+print(datetime(b"\x07\xe8\x05\x06\x07\x08\x09\x01\xe2\x40"), date(b"\x07\xe8\x02\x1d"), time(b"\x01\x02\x03\x00\x11\x22"), Path("a/b").__reduce__()[1])

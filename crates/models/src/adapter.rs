@@ -1,17 +1,22 @@
 //! LoRA adapters as PEFT's `save_pretrained` writes them, which the operator allows by putting them into a model's folder:
 //! `adapters/REPO_ID`. What PEFT computes of one and this server would not is refused by its name.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use engine::{Addition, Schema, Site};
+use program::adapter::CONFIG;
 use program::{DType, TensorData};
 use serde_json::{Map, Value};
 use tch::Kind;
 
 use crate::config::read_object;
 use crate::safetensors;
+
+/// What PEFT calls the weights.
+const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Bytes that an adapter's weights may have.
 const MOST_BYTES: u64 = 1 << 30;
@@ -41,20 +46,34 @@ const WITHOUT_EFFECT: [&str; 18] = [
 /// Ways of beginning that leave the model's own weights alone.
 const BEGINNINGS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
-/// Reads an adapter for a model whose modules are `schema`'s; `sizes` gives what a linear module takes and makes.
+/// Finds an adapter among those of a model's folder, and returns its own and what is another when its files have changed.
 ///
 /// # Errors
-/// A sentence: that there is no such adapter, that its files are damaged, or what of it this server does not have.
+/// A sentence: that there is no such adapter.
+pub fn find(folder: &Path, name: &str) -> Result<(PathBuf, String), String> {
+    let folder = program::adapter::folder(folder, name).filter(|folder| folder.join(CONFIG).is_file());
+    let folder = folder.ok_or_else(|| program::adapter::missing(name))?;
+    let facts = |file: &str| {
+        let facts = folder.join(file).metadata().ok()?;
+        Some((facts.len(), facts.modified().ok()))
+    };
+    let stamp = format!("{:?}", [CONFIG, WEIGHTS].map(facts));
+    Ok((folder, stamp))
+}
+
+/// Reads the adapter in a folder for a model whose modules are `schema`'s; `sizes` has what linear modules take and make.
+///
+/// # Errors
+/// A sentence: that its files are damaged, or what of it this server does not have.
 pub fn read(
     folder: &Path,
     name: &str,
     schema: &Schema,
-    sizes: impl Fn(Site) -> Option<[i64; 2]>,
+    sizes: &HashMap<Site, [i64; 2]>,
 ) -> Result<Vec<Addition>, String> {
-    let folder = folder_of(folder, name)?;
-    let config = read_object(&folder.join("adapter_config.json")).map_err(|error| error.to_string())?;
+    let config = read_object(&folder.join(CONFIG)).map_err(|error| error.to_string())?;
     let scale = scale(name, &config)?;
-    let path = folder.join("adapter_model.safetensors");
+    let path = folder.join(WEIGHTS);
     let mut file = File::open(&path).map_err(|error| format!("the adapter {name:?} has no weights: {error}"))?;
     let entries = safetensors::entries(&path, &mut file, 0).map_err(|error| error.to_string())?;
     let bytes: u64 = entries.iter().map(|(_, entry)| entry.bytes as u64).sum();
@@ -91,7 +110,7 @@ pub fn read(
         let [Some(down), Some(up)] = parts else {
             return Err(format!("the adapter {name:?} has one of lora_A and lora_B of {module} alone"));
         };
-        let [outputs, inputs] = sizes(site).ok_or_else(|| {
+        let [outputs, inputs] = *sizes.get(&site).ok_or_else(|| {
             format!("the adapter {name:?} is for {module}, and this server adapts linear modules alone")
         })?;
         if down.shape != [rank, inputs] || up.shape != [outputs, rank] {
@@ -107,23 +126,6 @@ pub fn read(
     let order = |site: Site| schema.execution.iter().position(|other| *other == site);
     additions.sort_by_key(|addition| order(addition.site));
     Ok(additions)
-}
-
-/// Finds an adapter's folder, which is nowhere but among the model's.
-fn folder_of(folder: &Path, name: &str) -> Result<PathBuf, String> {
-    let plain = |part: &str| {
-        let known = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
-    };
-    let parts: Vec<&str> = name.split('/').collect();
-    let found = folder.join("adapters").join(name);
-    if parts.len() > 2 || !parts.into_iter().all(plain) || !found.join("adapter_config.json").is_file() {
-        return Err(format!(
-            "this server has no PEFT adapter {name:?} for this model: an operator allows one by putting it into the model's \
-             folder, as adapters/REPO_ID"
-        ));
-    }
-    Ok(found)
 }
 
 /// Returns what the product of an adapter's matrices is multiplied by, once nothing else of its settings matters.
@@ -209,11 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn adapters_lie_in_the_model_s_folder_and_nowhere_else() {
-        for name in ["../x", "a/../b", "/etc", "a/b/c", "", ".hidden", "a/.b", "a b"] {
-            let says = folder_of(Path::new("/nowhere"), name).unwrap_err();
-            assert!(says.contains("adapters/REPO_ID"), "{says}");
-        }
+    fn adapters_that_a_folder_does_not_have_are_named() {
+        let says = find(Path::new("/nowhere"), "o/n").unwrap_err();
+        assert!(says.contains("o/n") && says.contains("adapters/REPO_ID"), "{says}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A loaded language model.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -390,12 +391,18 @@ impl Arithmetic for Transformer {
         &self.schema
     }
 
-    fn adapter(&self, name: &str) -> Result<Vec<engine::Addition>, Raise> {
-        let sizes = |site: Site| match self.nodes.get(site.0 as usize)? {
-            Node::Linear(linear) | Node::Conv1D(linear) => Some(linear.weight.size()),
+    fn adapter(&self, name: &str) -> Result<engine::Files, Raise> {
+        let (folder, stamp) = adapter::find(&self.folder, name).map_err(Raise::value_error)?;
+        let size = |(site, node): (usize, &Node)| match node {
+            Node::Linear(linear) | Node::Conv1D(linear) => {
+                Some((Site(u32::try_from(site).ok()?), linear.weight.size()))
+            }
             _ => None,
         };
-        adapter::read(&self.folder, name, &self.schema, sizes).map_err(Raise::value_error)
+        let sizes: HashMap<Site, [i64; 2]> = self.nodes.iter().enumerate().filter_map(size).collect();
+        let (name, schema) = (name.to_owned(), self.schema.clone());
+        let read = move || adapter::read(&folder, &name, &schema, &sizes);
+        Ok(engine::Files { stamp, read: Box::new(read) })
     }
 
     /// Records what gradients need if a segment has a recorder: then every activation that weights take part in

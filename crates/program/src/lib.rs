@@ -3,6 +3,7 @@
 //!
 //! Nothing here runs anything: no async runtime, no clock, no tensors library.
 
+pub mod adapter;
 pub mod check;
 pub mod datum;
 pub mod decorated;

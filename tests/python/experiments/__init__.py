@@ -8,6 +8,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import warnings
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from nnsight.schema.response import Status
 
 warnings.simplefilter("ignore")
 CONFIG.APP.REMOTE_LOGGING = False
+# A warning as Python writes it.
+WARNING = re.compile(r".+:\d+: (\w+Warning): (.*)")
 FRANCE, ITALY, LONG = "The capital of France is", "The capital of Italy is", "Once upon a time there was a small model that"
 
 
@@ -87,6 +90,8 @@ class Outcome:
     error: str | None = None
     # The lines that blocks printed.
     printed: list = field(default_factory=list)
+    # What was warned of: classes and messages.
+    warned: list = field(default_factory=list)
     # What each request cost.
     metas: list = field(default_factory=list)
 
@@ -98,7 +103,8 @@ class Outcome:
 def run(experiment, models, remote):
     """Runs an experiment once."""
     outcome, out = Outcome(), io.StringIO()
-    with contextlib.redirect_stdout(out), listening(outcome):
+    with contextlib.redirect_stdout(out), listening(outcome), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore" if remote else "default")
         try:
             outcome.value = experiment.function(models[experiment.model], remote)
         except RemoteError as error:
@@ -108,6 +114,12 @@ def run(experiment, models, remote):
             text = [line for line in str(error).strip().splitlines() if line.strip()]
             outcome.error = f"{type(error).__name__}: {text[-1] if text else ''}"
     outcome.printed += out.getvalue().splitlines()
+    outcome.warned += [(warning.category.__name__, str(warning.message)) for warning in caught]
+    while at := next((at for at, line in enumerate(outcome.printed, 1) if WARNING.fullmatch(line)), None):
+        # The line that it is about follows it.
+        told, *_ = outcome.printed[at - 1:at + 1]
+        del outcome.printed[at - 1:at + 1]
+        outcome.warned.append(WARNING.fullmatch(told).groups())
     return outcome
 
 

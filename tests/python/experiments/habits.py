@@ -1,10 +1,17 @@
 """Habits of Python that programs have around their experiments: decorators, contexts, generators, objects, loaders."""
 import abc
+import datetime
 import functools
 import heapq
 import math
 import random
+import re
+import types
+import warnings
 from contextlib import ExitStack, contextmanager, suppress
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Generic, Iterator, TypeVar
 
 import nnsight
@@ -426,3 +433,90 @@ def names_are_tokens(model, remote):
         out = [a, b, c, d, list(e), tok.eos_token_id, tok.vocab_size, len(tok)]
         nnsight.save(out)
     return out
+
+
+@contextmanager
+def cleared(model):
+    """Local hooks stay where they were registered."""
+    try:
+        yield
+    finally:
+        for module in model._module.modules():
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+
+
+@experiment()
+def hooks_of_modules(model, remote):
+    with cleared(model), model.trace(remote=remote) as tracer:
+        with tracer.invoke(FRANCE):
+            seen = nnsight.save([])
+
+            def doubled(module, args, kwargs, output):
+                seen.append([len(args) + len(kwargs) > 0, list(output.shape)])
+                return output * 2
+
+            layers(model)[1].mlp.register_forward_hook(doubled, with_kwargs=True)
+            layers(model)[2].mlp.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+            before = layers(model)[1].mlp.output.save()
+            given = layers(model)[2].mlp.input.save()
+            logits = model.lm_head.output[:, -1].save()
+        with tracer.invoke(ITALY):
+            other = model.lm_head.output[:, -1].save()
+    return seen, before, given, logits, other
+
+
+@experiment()
+def hooks_that_are_removed(model, remote):
+    with cleared(model), model.session(remote=remote):
+        seen = nnsight.save([])
+        handle = layers(model)[0].mlp.register_forward_hook(lambda module, args, output: seen.append(output.shape[1]))
+        with model.trace(FRANCE):
+            first = layers(model)[3].output.save()
+        seen.append("between")
+        handle.remove()
+        with model.trace(FRANCE):
+            second = layers(model)[3].output.save()
+        with layers(model)[0].register_forward_pre_hook(lambda module, args: seen.append("pre")):
+            with model.generate(FRANCE, max_new_tokens=3, do_sample=False):
+                pass
+    return seen, first, second
+
+
+@experiment()
+def warnings_arrive(model, remote):
+    with model.generate(FRANCE, max_new_tokens=2, do_sample=False, remote=remote) as tracer:
+        tokens = nnsight.save([])
+        for _ in range(2):
+            warnings.warn("the gap", RuntimeWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.warn("unheard")
+        for _ in tracer.iter[:]:
+            tokens.append(model.lm_head.output[0, -1].argmax().item())
+    return tokens
+
+
+@experiment()
+def deprecated_forms_warn(model, remote):
+    with model.generate(FRANCE, max_new_tokens=2, do_sample=False, remote=remote) as tracer:
+        tokens = nnsight.save([])
+        with tracer.iter[:2]:
+            tokens.append(model.lm_head.output[0, -1].argmax().item())
+        ids = model.generator.output.save()
+    return tokens, ids
+
+
+DAY, RUN = datetime.datetime(2026, 12, 1, 21, 17, fold=1, tzinfo=datetime.timezone.utc), Path("runs") / "one.pt"
+
+
+@experiment()
+def values_of_standard_modules(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        logit = model.lm_head.output[0, -1, 0].item()
+        values = nnsight.save([
+            Fraction(2, 6), Decimal("1.50") * 3, datetime.timedelta(days=2) * 1.5, DAY.date(), DAY + datetime.timedelta(hours=5),
+            DAY.time(), RUN.with_suffix(".json"), Path(f"layer_{int(logit * 0)}"), re.I | re.M, types.SimpleNamespace(a=1),
+        ])
+        encoding = model.tokenizer([FRANCE, ITALY], padding=True, return_tensors="pt").save()
+    return [repr(value) for value in values], values, encoding.n_sequences, encoding

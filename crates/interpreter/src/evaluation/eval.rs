@@ -13,6 +13,7 @@ mod statement;
 mod target;
 mod yields;
 
+use std::pin::Pin;
 use std::rc::Rc;
 
 use program::ir::{Code, Span};
@@ -42,17 +43,27 @@ enum Flow {
 
 /// Runs a block; its value is `None`, or what a `return` in it returns.
 pub(crate) async fn run_block(machine: &Machine, block: &Block) -> Result<Value, Raise> {
-    let run = Run { machine, frame: &block.frame };
-    match run.body(&block.code)?.get().await? {
+    let frame = &block.frame;
+    let body = std::pin::pin!(async { Run { machine, frame }.body(&block.code)?.get().await });
+    match running(machine, frame, body).await? {
         Flow::Return(value) => Ok(value),
         _ => Ok(Value::None),
     }
 }
 
+/// Awaits code of a frame, which is known to run while it is polled.
+async fn running<F: Future>(machine: &Machine, frame: &Rc<Frame>, mut code: Pin<&mut F>) -> F::Output {
+    std::future::poll_fn(|context| {
+        let _running = machine.runs(frame);
+        code.as_mut().poll(context)
+    })
+    .await
+}
+
 /// Runs a function's body in its frame.
 pub(crate) async fn run_function(machine: &Machine, code: &Rc<Code>, frame: &Rc<Frame>) -> Result<Value, Raise> {
-    let run = Run { machine, frame };
-    let flow = run.body(&code.body)?.get().await?;
+    let body = std::pin::pin!(async { Run { machine, frame }.body(&code.body)?.get().await });
+    let flow = running(machine, frame, body).await?;
     if machine.has_abandoned() {
         machine.close_abandoned().await?;
     }

@@ -19,7 +19,7 @@ use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::suspension::Deep;
-use crate::values::types::{Dict, Items, dict, int, ledger, type_name};
+use crate::values::types::{Dict, Items, Made, dict, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
@@ -181,7 +181,12 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
             module => format!("<class '{module}.{}'>", kind.name()),
         },
         Value::Class(class) if class.lineage().any(|class| class.module() == "enum" && &**class.name() == "Enum") => {
-            format!("<enum '{}'>", class.name())
+            let kind = if class.lineage().any(|class| class.module() == "enum" && &**class.name() == "Flag") {
+                "flag"
+            } else {
+                "enum"
+            };
+            format!("<{kind} '{}'>", class.name())
         }
         Value::Class(class) => match class.module() {
             "builtins" => format!("<class '{}'>", class.qualified_name()),
@@ -190,6 +195,8 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
         Value::Function(function) => {
             format!("<function {} at {}>", function.code().qualified_name(), address(value))
         }
+        Value::Native(native) if native.made().is_some() => return Ok(None),
+        Value::Iterator(iterator) if iterator.made().is_some() => return Ok(None),
         Value::Native(native) => match native.receiver() {
             None => format!("<built-in function {}>", native.name()),
             Some(receiver) => {
@@ -321,7 +328,12 @@ fn write_repr<'a>(
             _ => ("", ""),
         };
         if open.contains(&place) {
-            write_to(text, format_args!("{left}...{right}"));
+            match value {
+                Value::Native(native) => {
+                    write_to(text, format_args!("{}(...)", native.made().map_or("", |made| made.class)));
+                }
+                _ => write_to(text, format_args!("{left}...{right}")),
+            }
             return Ok(());
         }
         if open.len() >= DEPTH {
@@ -374,11 +386,33 @@ fn write_repr<'a>(
                 },
             },
             Value::Instance(instance) => repr_instance(machine, value, instance, text, open).await?,
+            Value::Native(native) => {
+                if let Some(made) = native.made() {
+                    repr_made(machine, made, text, open).await?;
+                }
+            }
+            Value::Iterator(iterator) => {
+                if let Some(made) = iterator.made() {
+                    repr_made(machine, &made, text, open).await?;
+                }
+            }
             _ => {}
         }
         open.pop();
         Ok(())
     })
+}
+
+/// Writes a call.
+async fn repr_made(machine: &Machine, made: &Made, text: &mut String, open: &mut Vec<Identity>) -> Result<(), Raise> {
+    items(machine, &format!("{}(", made.class), &made.args, "", text, open).await?;
+    for (name, value) in &made.keywords {
+        let between = if text.ends_with('(') { "" } else { ", " };
+        write_to(text, format_args!("{between}{name}="));
+        write_repr(machine, value, text, open).await?;
+    }
+    text.push(')');
+    Ok(())
 }
 
 /// Appends to a text that grows: it takes up to twice its length, and is copied when it has grown so much.

@@ -16,7 +16,9 @@ mod operator;
 pub mod random;
 mod re;
 mod time;
+mod told;
 pub mod typing;
+pub mod warnings;
 mod written;
 
 use std::any::Any;
@@ -87,13 +89,14 @@ const MODULES: &[(&str, Source)] = &[
     ("io", Python(alone(include_str!("python/io.py")))),
     ("itertools", Rust(itertools::members)),
     ("json", Python(json::JSON)),
-    ("logging", Python(alone(include_str!("python/logging.py")))),
+    ("logging", Python(Written { text: include_str!("python/logging.py"), natives: |_| Ok(told::natives()) })),
     ("math", Rust(math::members)),
     ("numbers", Rust(typing::numbers)),
     ("operator", Rust(operator::members)),
+    ("pathlib", Python(alone(include_str!("python/pathlib.py")))),
     ("pprint", Python(alone(include_str!("python/pprint.py")))),
     ("random", Python(random::RANDOM)),
-    ("re", Rust(re::members)),
+    ("re", Python(re::RE)),
     (
         "statistics",
         Python(Written {
@@ -103,7 +106,7 @@ const MODULES: &[(&str, Source)] = &[
     ),
     ("string", Python(alone(include_str!("python/string.py")))),
     ("struct", Python(alone(include_str!("python/struct.py")))),
-    ("sys", Python(alone(include_str!("python/sys.py")))),
+    ("sys", Python(Written { text: include_str!("python/sys.py"), natives: |_| Ok(told::natives()) })),
     ("textwrap", Python(alone(include_str!("python/textwrap.py")))),
     ("time", Python(time::TIME)),
     ("tqdm", Python(alone(include_str!("python/tqdm.py")))),
@@ -115,7 +118,7 @@ const MODULES: &[(&str, Source)] = &[
     ("types", Python(alone(include_str!("python/types.py")))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),
-    ("warnings", Python(alone(include_str!("python/warnings.py")))),
+    ("warnings", Python(warnings::WARNINGS)),
 ];
 
 /// The same under other names, whichever of them is brought in.
@@ -128,7 +131,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("importlib", ""),
     ("multiprocessing", ""),
     ("os", ""),
-    ("pathlib", ""),
     ("pickle", ""),
     ("shutil", ""),
     ("signal", ""),

@@ -11,6 +11,7 @@ use crate::values::effect::{Effect, Use};
 use crate::values::frame::Frame;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::types::Made;
 use crate::values::value::Value;
 
 /// How an operation on a host object ends, or a Python exception.
@@ -94,6 +95,11 @@ pub trait Iteration {
     /// # Errors
     /// A Python exception that iterating raises.
     fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise>;
+
+    /// Returns what makes another that goes on as this one, where `repr` says that: `count(3)`.
+    fn made(&self) -> Option<Made> {
+        None
+    }
 }
 
 /// The body of a `with` statement and the frame it runs in.

@@ -20,7 +20,7 @@ use crate::values::generator::Generator;
 use crate::values::host::{Args, HostResult, Outcome, Request};
 use crate::values::language::Language;
 use crate::values::pool::{Pool, Share, Short};
-use crate::values::raise::{Fatal, Raise};
+use crate::values::raise::{Entry, Fatal, Raise};
 use crate::values::suspension::Mailbox;
 use crate::values::teardown::{self, Cyclic};
 use crate::values::types::charge::{Meter, Paying};
@@ -117,6 +117,8 @@ struct Inner {
     output: Cell<u64>,
     /// Python calls open on the native stack.
     depth: Cell<u32>,
+    /// Frames whose code is running on the native stack, outermost first.
+    running: RefCell<Vec<Rc<Frame>>>,
     stopped: Cell<Option<Fatal>>,
     /// Frames open on the native stack that must not be left and come back to.
     held: Cell<u32>,
@@ -155,6 +157,7 @@ impl Machine {
             tensors: Cell::new(0),
             output: Cell::new(0),
             depth: Cell::new(0),
+            running: RefCell::default(),
             stopped: Cell::new(None),
             held: Cell::new(0),
             flag: RefCell::new(None),
@@ -561,6 +564,8 @@ impl Machine {
         let abandoned = std::mem::take(&mut *self.0.abandoned.borrow_mut());
         drop(abandoned);
         self.0.idle.handled.borrow_mut().clear();
+        let running = std::mem::take(&mut *self.0.running.borrow_mut());
+        drop(running);
         let extensions = std::mem::take(&mut *self.0.extensions.borrow_mut());
         drop(extensions);
         let alive = std::mem::take(&mut *self.0.cyclic.borrow_mut());
@@ -590,6 +595,21 @@ impl Machine {
         }
         self.0.depth.set(depth + 1);
         Ok(Entered(&self.0.depth))
+    }
+
+    /// Notes that code of a frame is running until the guard is dropped.
+    pub(crate) fn runs(&self, frame: &Rc<Frame>) -> Running<'_> {
+        self.0.running.borrow_mut().push(Rc::clone(frame));
+        Running(&self.0.running)
+    }
+
+    /// Returns where code of the program stands that is running, as many calls out; nothing beyond its outermost. Calls of
+    /// the library do not count.
+    pub fn place(&self, out: usize) -> Option<Entry> {
+        let running = self.0.running.borrow();
+        let mut visible = running.iter().rev().filter(|frame| !frame.code().text.hidden);
+        let frame = visible.nth(out)?;
+        Some(Entry { code: Rc::clone(frame.code()), span: frame.position() })
     }
 
     /// Returns the switches of the coroutine that runs, for a host to keep what Python keeps for each thread: every
@@ -640,6 +660,16 @@ pub(crate) struct Entered<'a>(&'a Cell<u32>);
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// See [`Machine::runs`].
+pub(crate) struct Running<'a>(&'a RefCell<Vec<Rc<Frame>>>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let ended = self.0.borrow_mut().pop();
+        drop(ended);
     }
 }
 

@@ -37,7 +37,7 @@ pub use dict::Dict;
 pub use items::Items;
 pub use iterator::Iterator;
 pub use list::List;
-pub use native::{MethodFn, Native};
+pub use native::{Made, MethodFn, Native};
 pub use range::Range;
 pub use set::Set;
 pub use slice::Slice;

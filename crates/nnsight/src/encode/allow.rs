@@ -6,8 +6,12 @@
 const CLASSES: &[(&str, &[&str])] = &[
     ("builtins", &["bytearray"]),
     ("collections", &["Counter", "OrderedDict", "defaultdict", "deque"]),
-    ("types", &["SimpleNamespace"]),
+    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"]),
+    ("decimal", &["Decimal"]),
+    ("fractions", &["Fraction"]),
     ("pathlib", &["PosixPath", "PurePosixPath"]),
+    ("re", &["RegexFlag"]),
+    ("types", &["SimpleNamespace"]),
     (
         "torch.return_types",
         &[

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::attribute;
 use crate::evaluation::operators::{self, with_items};
 use crate::library::builtins::bytearray;
 use crate::library::methods;
@@ -256,6 +257,20 @@ pub fn construct(machine: &Machine, args: Args, name: &'static str) -> HostResul
     let [source, encoding, errors] = args.bind(name, ["source", "encoding", "errors"], 0)?;
     if let Some(bytes) = source.as_ref().and_then(|source| bytearray::bytes_of(machine, source)) {
         return Ok(Value::Bytes(bytes?).into());
+    }
+    let own =
+        source.as_ref().filter(|_| name == "bytes").and_then(|source| attribute::special(machine, source, "__bytes__"));
+    if let Some(own) = own {
+        let machine = machine.clone();
+        return operators::later(async move {
+            match machine.call(&own, Args::default()).await? {
+                bytes @ Value::Bytes(_) => Ok(bytes),
+                other => {
+                    let kind = types::type_name(&other);
+                    Err(Raise::type_error(format!("__bytes__ returned non-bytes (type {kind})")))
+                }
+            }
+        });
     }
     match source.as_ref().map(operators::plain) {
         None => Ok(Value::Bytes(Rc::from([])).into()),

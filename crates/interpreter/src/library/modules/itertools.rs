@@ -9,7 +9,7 @@ use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{List, sequence};
+use crate::values::types::{List, Made, sequence};
 use crate::values::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -229,6 +229,14 @@ impl Steps for Count {
         let outcome = operators::binary(machine, Operator::Add, &self.next, &self.step)?;
         let next = machine.settle(outcome).await?;
         Ok(Some(std::mem::replace(&mut self.next, next)))
+    }
+
+    fn made(&self) -> Option<Made> {
+        let args = match self.step {
+            Value::Int(1) => vec![self.next.clone()],
+            _ => vec![self.next.clone(), self.step.clone()],
+        };
+        Some(Made { class: "count", args: args.into(), keywords: Vec::new() })
     }
 }
 
@@ -676,6 +684,11 @@ impl Steps for Repeat {
             *left -= 1;
         }
         Ok(Some(self.object.clone()))
+    }
+
+    fn made(&self) -> Option<Made> {
+        let args = std::iter::once(self.object.clone()).chain(self.left.map(|left| Value::Int(left.max(0))));
+        Some(Made { class: "repeat", args: args.collect(), keywords: Vec::new() })
     }
 }
 

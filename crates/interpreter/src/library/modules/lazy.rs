@@ -7,8 +7,8 @@ use crate::evaluation::operators::Iter;
 use crate::values::host::{HostResult, Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::Iterator;
 use crate::values::types::charge::Charge;
+use crate::values::types::{Iterator, Made};
 use crate::values::value::Value;
 
 /// Bytes charged for an iterator with its state.
@@ -23,6 +23,11 @@ pub(super) trait Steps: 'static {
     /// # Errors
     /// What iterating raises.
     async fn next(&mut self, machine: &Machine) -> Result<Option<Value>, Raise>;
+
+    /// As [`Iteration::made`].
+    fn made(&self) -> Option<Made> {
+        None
+    }
 }
 
 /// Makes an iterator object of a state.
@@ -65,6 +70,13 @@ enum Slot<S> {
 }
 
 impl<S: Steps> Iteration for Lazy<S> {
+    fn made(&self) -> Option<Made> {
+        match &*self.steps.borrow() {
+            Slot::Idle(steps) => steps.made(),
+            Slot::Running | Slot::Ended => None,
+        }
+    }
+
     fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
         machine.charge_fuel(1)?;
         let mut steps = match self.steps.replace(Slot::Running) {

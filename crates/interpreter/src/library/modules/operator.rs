@@ -10,7 +10,7 @@ use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
-use crate::values::types::sequence;
+use crate::values::types::{Made, Native, sequence};
 use crate::values::value::Value;
 
 /// Operators with two operands, by the names of their functions.
@@ -176,7 +176,7 @@ type Read = fn(&Machine, Value, &Value) -> HostResult;
 fn getter(machine: &Machine, name: &'static str, args: Args, read: Read) -> HostResult {
     args.no_keywords(name)?;
     let charge = Charge::default();
-    charge.cover(machine, sequence::bytes(args.positional.len() + 4))?;
+    charge.cover(machine, sequence::bytes(args.positional.len() + 8))?;
     let keys: Rc<[Value]> = args.positional.into();
     if keys.is_empty() {
         return Err(Raise::type_error(format!("{name} expected at least 1 argument, got 0")));
@@ -184,7 +184,12 @@ fn getter(machine: &Machine, name: &'static str, args: Args, read: Read) -> Host
     if name == "attrgetter" && keys.iter().any(|key| !matches!(key, Value::Str(_))) {
         return Err(Raise::type_error("attribute name must be a string"));
     }
-    Ok(Value::native(name, move |machine, args| {
+    let made = Made {
+        class: if name == "attrgetter" { "operator.attrgetter" } else { "operator.itemgetter" },
+        args: Rc::clone(&keys),
+        keywords: Vec::new(),
+    };
+    let native = Native::function(name, move |machine, args| {
         let _ = &charge;
         let object = args.one(name)?;
         if let [key] = &keys[..] {
@@ -201,8 +206,8 @@ fn getter(machine: &Machine, name: &'static str, args: Args, read: Read) -> Host
             }
             Ok(Value::tuple(parts))
         })
-    })
-    .into())
+    });
+    Ok(Value::Native(Rc::new(native.made_by(made))).into())
 }
 
 /// Reads `object.a.b` for `"a.b"`.
@@ -226,8 +231,10 @@ fn methodcaller(machine: &Machine, mut args: Args) -> HostResult {
     };
     args.positional.remove(0);
     let charge = Charge::default();
-    charge.cover(machine, sequence::bytes(args.positional.len() + args.keyword.len() + 4))?;
-    Ok(Value::native("methodcaller", move |machine, object| {
+    charge.cover(machine, 2 * sequence::bytes(args.positional.len() + args.keyword.len() + 8))?;
+    let shown = std::iter::once(Value::Str(Rc::clone(&name))).chain(args.positional.iter().cloned());
+    let made = Made { class: "operator.methodcaller", args: shown.collect(), keywords: args.keyword.to_vec() };
+    let native = Native::function("methodcaller", move |machine, object| {
         let _ = &charge;
         let object = object.one("methodcaller")?;
         let (machine, name, args) = (machine.clone(), Rc::clone(&name), args.clone());
@@ -235,6 +242,6 @@ fn methodcaller(machine: &Machine, mut args: Args) -> HostResult {
             let method = machine.get_attribute(&object, &name).await?;
             machine.call(&method, args).await
         })
-    })
-    .into())
+    });
+    Ok(Value::Native(Rc::new(native.made_by(made))).into())
 }

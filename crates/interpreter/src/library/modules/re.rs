@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::evaluation::operators;
+use crate::library::modules::written::Written;
 use crate::library::modules::{Members, class, functions};
 use crate::values::class::Class;
 use crate::values::exceptions;
@@ -27,13 +28,13 @@ use pattern::{METHODS, Pattern};
 const KEPT: usize = 64;
 
 /// Flags, by their names: those this server knows, with CPython's numbers.
-const FLAGS: &[(&str, &str, i64)] = &[
-    ("IGNORECASE", "I", IGNORE_CASE),
-    ("MULTILINE", "M", MULTILINE),
-    ("DOTALL", "S", DOT_ALL),
-    ("UNICODE", "U", UNICODE),
-    ("VERBOSE", "X", VERBOSE),
-    ("ASCII", "A", ASCII),
+const FLAGS: &[(&str, i64)] = &[
+    ("IGNORECASE", IGNORE_CASE),
+    ("MULTILINE", MULTILINE),
+    ("DOTALL", DOT_ALL),
+    ("UNICODE", UNICODE),
+    ("VERBOSE", VERBOSE),
+    ("ASCII", ASCII),
 ];
 
 const IGNORE_CASE: i64 = 2;
@@ -52,7 +53,9 @@ struct State {
     compiled: RefCell<Compiled>,
 }
 
-pub fn members(machine: &Machine) -> Result<Members, Raise> {
+pub const RE: Written = Written { text: include_str!("../python/re.py"), natives };
+
+fn natives(machine: &Machine) -> Result<Members, Raise> {
     let base = Value::Class(exceptions::class(Kind::Exception));
     let state = Rc::new(State { error: class("error", "re", vec![base], &[], &[])?, compiled: RefCell::default() });
     machine.set_extension(state.clone());
@@ -94,12 +97,7 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
             }),
         ));
     }
-    for (long, short, flag) in FLAGS {
-        members.push((long, Value::Int(*flag)));
-        members.push((short, Value::Int(*flag)));
-    }
     members.extend([
-        ("NOFLAG", Value::Int(0)),
         ("error", Value::Class(Rc::clone(&state.error))),
         ("Match", Value::host(found::MatchType)),
         ("Pattern", Value::host(pattern::PatternType)),

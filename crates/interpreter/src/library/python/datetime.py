@@ -99,6 +99,9 @@ class timedelta:
         if abs(self.days) > 999999999:
             raise OverflowError(f"days={self.days}; must have magnitude <= 999999999")
 
+    def __reduce__(self):
+        return self.__class__, (self.days, self.seconds, self.microseconds)
+
     @property
     def _total(self):
         return (self.days * 86400 + self.seconds) * 1000000 + self.microseconds
@@ -272,6 +275,9 @@ class timezone(tzinfo):
     def __str__(self):
         return self.tzname(None)
 
+    def __reduce__(self):
+        return self.__class__, (self._offset,) if self._name is None else (self._offset, self._name)
+
 
 timezone.utc = UTC = timezone(timedelta(0))
 timezone.min, timezone.max = timezone(timedelta(minutes=-1439)), timezone(timedelta(minutes=1439))
@@ -362,8 +368,22 @@ def _iso_week(d):
     return year, (thursday - _ordinal(year, 1, 1)) // 7 + 1, d.weekday() + 1
 
 
+def _pickled_date(year, month, day):
+    return bytes([year // 256, year % 256, month, day])
+
+
+def _pickled_time(hour, minute, second, microsecond):
+    return bytes([hour, minute, second, microsecond >> 16, microsecond >> 8 & 255, microsecond & 255])
+
+
+def _unpickled_time(state):
+    return state[0], state[1], state[2], state[3] << 16 | state[4] << 8 | state[5]
+
+
 class date:
     def __init__(self, year, month=None, day=None):
+        if isinstance(year, bytes) and len(year) == 4 and month is None:
+            year, month, day = year[0] * 256 + year[1], year[2], year[3]
         if month is None or day is None:
             raise TypeError("function missing required argument 'month' (pos 2)" if month is None else
                             "function missing required argument 'day' (pos 3)")
@@ -381,6 +401,9 @@ class date:
     @classmethod
     def today(cls):
         raise NotImplementedError("datetime.date.today is not supported by this server, whose clocks begin with the job")
+
+    def __reduce__(self):
+        return self.__class__, (_pickled_date(self.year, self.month, self.day),)
 
     def toordinal(self):
         return _ordinal(self.year, self.month, self.day)
@@ -515,12 +538,21 @@ def _iso_time(text, whole):
 
 class time:
     def __init__(self, hour=0, minute=0, second=0, microsecond=0, tzinfo=None, *, fold=0):
+        if isinstance(hour, bytes) and len(hour) == 6:
+            # As Python pickles it, where a fold is the highest bit of the hour.
+            state, tzinfo = hour, minute or None
+            fold = state[0] >> 7
+            hour, minute, second, microsecond = _unpickled_time(bytes([state[0] & 127]) + state[1:])
         self.hour, self.minute, self.second, self.microsecond = _check_time(hour, minute, second, microsecond, fold)
         self.tzinfo, self.fold = tzinfo, fold
 
     @classmethod
     def fromisoformat(cls, text):
         return cls(*_iso_time(text.removeprefix("T"), text))
+
+    def __reduce__(self):
+        state = _pickled_time(self.hour | self.fold << 7, self.minute, self.second, self.microsecond)
+        return self.__class__, (state,) if self.tzinfo is None else (state, self.tzinfo)
 
     def utcoffset(self):
         return None if self.tzinfo is None else self.tzinfo.utcoffset(None)
@@ -597,6 +629,12 @@ def _iso_text(self, timespec):
 
 class datetime(date):
     def __init__(self, year, month=None, day=None, hour=0, minute=0, second=0, microsecond=0, tzinfo=None, *, fold=0):
+        if isinstance(year, bytes) and len(year) == 10:
+            # As Python pickles it, where a fold is the highest bit of the month.
+            state, tzinfo = year, month
+            fold = state[2] >> 7
+            year, month, day = state[0] * 256 + state[1], state[2] & 127, state[3]
+            hour, minute, second, microsecond = _unpickled_time(state[4:])
         super().__init__(year, month, day)
         self.hour, self.minute, self.second, self.microsecond = _check_time(hour, minute, second, microsecond, fold)
         self.tzinfo, self.fold = tzinfo, fold
@@ -649,6 +687,11 @@ class datetime(date):
 
     def timetz(self):
         return time(self.hour, self.minute, self.second, self.microsecond, self.tzinfo, fold=self.fold)
+
+    def __reduce__(self):
+        state = _pickled_date(self.year, self.month | self.fold << 7, self.day)
+        state += _pickled_time(self.hour, self.minute, self.second, self.microsecond)
+        return self.__class__, (state,) if self.tzinfo is None else (state, self.tzinfo)
 
     def utcoffset(self):
         return None if self.tzinfo is None else self.tzinfo.utcoffset(self)

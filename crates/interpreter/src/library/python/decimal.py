@@ -699,6 +699,9 @@ class Decimal:
         text = sign + text
         return text.ljust(width, fill) if align == "<" else text.center(width, fill) if align == "^" else text.rjust(width, fill)
 
+    def __reduce__(self):
+        return self.__class__, (str(self),)
+
     def __copy__(self):
         return self
 

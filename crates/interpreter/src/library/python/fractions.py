@@ -277,6 +277,9 @@ class Fraction(Rational):
     def __bool__(self):
         return bool(self._numerator)
 
+    def __reduce__(self):
+        return self.__class__, (self._numerator, self._denominator)
+
     def __copy__(self):
         return self
 

@@ -1,3 +1,5 @@
+import re
+
 __all__ = (
     "CRITICAL", "DEBUG", "ERROR", "FATAL", "Filter", "Formatter", "Handler", "INFO", "LogRecord", "Logger", "NOTSET", "NullHandler",
     "StreamHandler", "WARN", "WARNING", "addLevelName", "basicConfig", "captureWarnings", "critical", "debug", "disable",
@@ -39,15 +41,32 @@ def _level(level):
     raise TypeError(f"Level not an integer or a valid string: {level!r}")
 
 
+# What records have where there is a clock, processes and threads.
+_UNKNOWN = ("asctime", "created", "msecs", "relativeCreated", "process", "thread", "taskName")
+
+
+def _lacks(name):
+    return f"logging: the field '{name}' is not supported by this server, which has no time of day, processes or threads"
+
+
 class LogRecord:
     def __init__(self, name, level, pathname, lineno, msg, args, exc_info, func=None, sinfo=None, **kwargs):
         if args and len(args) == 1 and isinstance(args[0], dict) and args[0]:
             args = args[0]
         self.name, self.levelno, self.levelname, self.msg, self.args = name, level, getLevelName(level), msg, args
-        self.exc_info = exc_info
-        self.asctime = self.filename = self.funcName = self.pathname = self.module = ""
-        self.lineno, self.created, self.process, self.thread = 0, 0.0, 0, 0
-        self.threadName = self.processName = "MainThread"
+        self.exc_info, self.pathname, self.lineno, self.funcName, self.stack_info = exc_info, pathname, lineno, func, sinfo
+        self.filename = pathname.rpartition("/")[2]
+        self.module = self.filename.rpartition(".")[0] or self.filename
+        self.threadName, self.processName = "MainThread", "MainProcess"
+        self.__dict__.update(kwargs)
+
+    def __getattr__(self, name):
+        if name in _UNKNOWN:
+            raise AttributeError(_lacks(name))
+        raise AttributeError(f"'LogRecord' object has no attribute '{name}'")
+
+    def __repr__(self):
+        return f'<LogRecord: {self.name}, {self.levelno}, {self.pathname}, {self.lineno}, "{self.msg}">'
 
     def getMessage(self):
         text = str(self.msg)
@@ -66,9 +85,10 @@ class Formatter:
     def __init__(self, fmt=None, datefmt=None, style="%", validate=True, *, defaults=None):
         if style not in ("%", "{", "$"):
             raise ValueError("Style must be one of: %,{,$")
-        for name in ("lineno", "filename", "pathname", "funcName", "module"):
-            if f"%({name})" in (fmt or "") or "{" + name in (fmt or "") or "${" + name in (fmt or ""):
-                raise ValueError(f"logging.Formatter(): the field '{name}' is not supported by this server, which notes no places")
+        for name in _UNKNOWN:
+            field = {"%": rf"%\({name}\)", "{": rf"\{{{name}[}}:!]", "$": rf"\$\{{?{name}\b"}[style]
+            if re.search(field, fmt or ""):
+                raise ValueError(_lacks(name))
         self._style = style
         self._fmt = fmt or {"%": "%(message)s", "{": "{message}", "$": "${message}"}[style]
         self.datefmt = datefmt
@@ -84,8 +104,7 @@ class Formatter:
         else:
             text = self._fmt % record.__dict__
         if record.exc_info:
-            error = record.exc_info
-            text = f"{text}\n{type(error).__name__}: {error}"
+            text = f"{text}\n{_traceback(record.exc_info).rstrip()}"
         return text
 
 
@@ -140,7 +159,7 @@ class StreamHandler(Handler):
 
     def emit(self, record):
         if self.stream is None:
-            print(self.format(record))
+            _tell(self.format(record) + "\n")
         else:
             self.stream.write(self.format(record) + "\n")
 
@@ -189,7 +208,14 @@ class Logger(_Filterer):
         return getLogger(suffix if self is root else f"{self.name}.{suffix}")
 
     def _log(self, level, msg, args, exc_info=None, extra=None, stack_info=False, stacklevel=1):
-        record = LogRecord(self.name, level, "", 0, msg, args, exc_info if isinstance(exc_info, BaseException) else None)
+        if stack_info:
+            raise ValueError("logging: 'stack_info' is not supported by this server")
+        pathname, lineno, _, function = _place(max(stacklevel, 1) - 1)
+        if isinstance(exc_info, tuple):
+            exc_info = exc_info[1]
+        elif exc_info and not isinstance(exc_info, BaseException):
+            exc_info = _handled()
+        record = LogRecord(self.name, level, pathname, lineno, msg, args, exc_info or None, function)
         for name, value in (extra or {}).items():
             setattr(record, name, value)
         self.handle(record)
@@ -205,7 +231,7 @@ class Logger(_Filterer):
                     handler.handle(record)
             logger = logger.parent if logger.propagate else None
         if not found and record.levelno >= WARNING:
-            print(record.getMessage())
+            _tell(record.getMessage() + "\n")
 
     def log(self, level, msg, *args, **kwargs):
         if not isinstance(level, int):

@@ -56,13 +56,13 @@ def intern(string, /):
 class _Output:
     """Where lines go that are printed: to whoever sent the program."""
 
-    def __init__(self, name):
-        self.name, self.encoding, self.closed = name, "utf-8", False
+    def __init__(self, name, write):
+        self.name, self._write, self.encoding, self.closed = name, write, "utf-8", False
 
     def write(self, text, /):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        print(text, end="")
+        self._write(text)
         return len(text)
 
     def writelines(self, lines, /):
@@ -79,4 +79,4 @@ class _Output:
         return True
 
 
-stdout, stderr = _Output("<stdout>"), _Output("<stderr>")
+stdout, stderr = _Output("<stdout>", lambda text: print(text, end="")), _Output("<stderr>", _tell)

@@ -29,6 +29,9 @@ class SimpleNamespace:
         finally:
             _open.discard(id(self))
 
+    def __reduce__(self):
+        return self.__class__, (), self.__dict__
+
     def __eq__(self, other):
         if not isinstance(other, SimpleNamespace):
             return NotImplemented

@@ -8,7 +8,7 @@ use crate::values::host::{Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
-use crate::values::types::trash;
+use crate::values::types::{Made, trash};
 
 /// One iterator object, as `iter(x)` returns it.
 pub struct Iterator {
@@ -52,6 +52,14 @@ impl Iterator {
         match &self.source {
             Source::Generator(generator) => Some(generator),
             Source::Native(_) => None,
+        }
+    }
+
+    /// Returns what makes another that goes on as this one, where `repr` says that.
+    pub fn made(&self) -> Option<Made> {
+        match &self.source {
+            Source::Native(steps) => steps.try_borrow().ok()?.as_ref()?.made(),
+            Source::Generator(_) => None,
         }
     }
 

@@ -20,6 +20,14 @@ pub struct Native {
     body: Body,
     _charge: Charge,
     effect: Cell<Effect>,
+    made: Option<Box<Made>>,
+}
+
+/// What an object was made by, where its `repr` says so: `operator.itemgetter(1)`.
+pub struct Made {
+    pub class: &'static str,
+    pub args: Rc<[Value]>,
+    pub keywords: Vec<(Rc<str>, Value)>,
 }
 
 /// Bytes charged for a callable and what it holds.
@@ -41,13 +49,26 @@ impl Native {
             body: Body::Function(Box::new(body)),
             _charge: Charge::of(NATIVE),
             effect: Cell::new(Effect::Anything),
+            made: None,
         }
+    }
+
+    /// Says what made it. Whoever does pays for that.
+    #[must_use]
+    pub fn made_by(mut self, made: Made) -> Self {
+        self.made = Some(Box::new(made));
+        self
+    }
+
+    /// Returns what made it, where its `repr` says so.
+    pub fn made(&self) -> Option<&Made> {
+        self.made.as_deref()
     }
 
     /// Binds a method of a builtin type to its receiver.
     pub fn bound(name: impl Into<Rc<str>>, receiver: Value, body: MethodFn) -> Self {
         let effect = Cell::new(Effect::Anything);
-        Self { name: name.into(), receiver, body: Body::Method(body), effect, _charge: Charge::of(NATIVE) }
+        Self { name: name.into(), receiver, body: Body::Method(body), effect, _charge: Charge::of(NATIVE), made: None }
     }
 
     /// Returns the name, as `__name__` does.
@@ -88,6 +109,9 @@ impl Drop for Native {
         if let Body::Function(body) = std::mem::replace(&mut self.body, Body::Method(|_, _, _| Ok(Value::None.into())))
         {
             trash::bury_object(Box::new(body));
+        }
+        if let Some(made) = self.made.take() {
+            trash::bury_object(made);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Pattern {
     /// What is no pattern, is not supported, or is too large.
     pub fn compile(machine: &Machine, source: Rc<str>, flags: i64) -> Result<Rc<Self>, Refused> {
         machine.charge_fuel(200 + 4 * source.len() as u64)?;
-        if flags & !FLAGS.iter().fold(0, |all, (_, _, flag)| all | flag) != 0 {
+        if flags & !FLAGS.iter().fold(0, |all, (_, flag)| all | flag) != 0 {
             return Err(Raise::value_error("these flags of re are not supported by this server").into());
         }
         let translated = translate(&source, flags)?;
@@ -363,8 +363,8 @@ impl HostObject for Pattern {
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
         let flags: Vec<String> = FLAGS
             .iter()
-            .filter(|(_, _, flag)| self.flags & flag != 0 && *flag != UNICODE)
-            .map(|(name, ..)| format!("re.{name}"))
+            .filter(|(_, flag)| self.flags & flag != 0 && *flag != UNICODE)
+            .map(|(name, _)| format!("re.{name}"))
             .collect();
         let source: String = format::quote(&self.source).chars().take(200).collect();
         Ok(Some(match flags.is_empty() {

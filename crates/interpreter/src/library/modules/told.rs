@@ -1,0 +1,56 @@
+//! What modules tell whoever sent the program beside what it prints, and from where.
+
+use std::rc::Rc;
+
+use crate::library::modules::{Members, functions};
+use crate::values::host::{Args, HostResult};
+use crate::values::machine::Machine;
+use crate::values::raise::{Entry, Raise};
+use crate::values::value::Value;
+
+/// Functions that texts know.
+pub(super) fn natives() -> Members {
+    functions(&[("_tell", tell), ("_place", place), ("_handled", handled), ("_traceback", traceback)])
+}
+
+/// The file, the line, its text and the name of the code there.
+pub(super) fn parts(entry: &Entry) -> [Value; 4] {
+    let (code, line) = (&entry.code, entry.span.line);
+    let shown = code.text.line(line).map_or(Value::None, |line| Value::from(line.trim()));
+    [Value::Str(Rc::clone(&code.text.filename)), Value::Int(i64::from(line)), shown, Value::Str(Rc::clone(&code.name))]
+}
+
+/// `_tell(text)` prints, wherever `print` writes to at the moment.
+fn tell(machine: &Machine, args: Args) -> HostResult {
+    machine.print(args.one("_tell")?.as_str().unwrap_or_default())?;
+    Ok(Value::None.into())
+}
+
+/// `_place(out)` says where the program stands, as many calls out.
+fn place(machine: &Machine, args: Args) -> HostResult {
+    let out = args.one("_place")?.as_int().and_then(|out| usize::try_from(out).ok()).unwrap_or(usize::MAX);
+    // As in Python, whose outermost caller has no file.
+    let place = machine.place(out).map_or_else(outermost, |entry| parts(&entry));
+    Ok(Value::tuple(place.to_vec()).into())
+}
+
+/// What [`parts`] are of nothing.
+pub(super) fn outermost() -> [Value; 4] {
+    [Value::from("sys"), Value::Int(1), Value::None, Value::from("<module>")]
+}
+
+/// `_handled()` returns the exception that is being handled.
+fn handled(machine: &Machine, args: Args) -> HostResult {
+    args.none("_handled")?;
+    Ok(machine.handled().unwrap_or(Value::None).into())
+}
+
+/// `_traceback(exception)` returns what CPython prints for it.
+fn traceback(machine: &Machine, args: Args) -> HostResult {
+    let Some(raise) = Raise::from_value(&args.one("_traceback")?) else {
+        return Err(Raise::type_error("_traceback() takes an exception"));
+    };
+    let text = raise.traceback_text();
+    machine.charge_fuel(text.len() as u64 / 8)?;
+    Ok(Value::from(text).into())
+}
