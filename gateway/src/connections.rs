@@ -30,6 +30,9 @@ use crate::{Error, Gateway, grpc};
 /// Bytes of a request's head; a longer one is answered with 431.
 const HEAD_BYTES: usize = 32 << 10;
 
+/// How long whoever has a key may take to show it before another gets their room, where all of it is taken.
+const SETTLED: Duration = Duration::from_millis(250);
+
 /// Of HTTP/2: calls at once on one connection, bytes that a client may send ahead of being read, and bytes of an answer that
 /// wait to be sent.
 const CALLS: u32 = 128;
@@ -285,9 +288,12 @@ async fn accept(
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // This one retries what is not the listener's own failure, such as too many open files.
     let (stream, address) = Listener::accept(listener).await;
-    if room.available_permits() == 0 {
-        strangers.make_room();
+    loop {
+        if room.available_permits() == 0 {
+            strangers.make_room(SETTLED);
+        }
+        if let Ok(permit) = timeout(SETTLED, Arc::clone(room).acquire_owned()).await {
+            return Some((stream, address, permit.ok()?));
+        }
     }
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    Some((stream, address, permit))
 }

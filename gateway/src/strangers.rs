@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +20,15 @@ pub struct Strangers {
 #[derive(Default)]
 struct State {
     /// By where they come from, oldest first.
-    networks: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+    networks: HashMap<IpAddr, Places>,
     /// How many come from where.
     counts: BTreeSet<(usize, IpAddr)>,
     all: usize,
     last: u64,
 }
+
+/// When each came, and what ends it.
+type Places = BTreeMap<u64, (Instant, CancellationToken)>;
 
 /// A connection's place among the strangers, until it is known or has ended. Clones are the same place.
 #[derive(Clone)]
@@ -48,17 +52,18 @@ impl Strangers {
         let (network, gone) = (network(address), CancellationToken::new());
         let mut state = self.lock();
         if state.all >= self.most {
-            state.make_room();
+            state.make_room(Duration::ZERO);
         }
         state.last += 1;
         let number = state.last;
-        state.change(network, |places| drop(places.insert(number, gone.clone())));
+        state.change(network, |places| drop(places.insert(number, (Instant::now(), gone.clone()))));
         (Stranger(Arc::new(Place { strangers: self.clone(), network, number })), gone)
     }
 
-    /// Ends one of them for who needs its room: of those of whoever has most, the one that has been here for the longest.
-    pub fn make_room(&self) {
-        self.lock().make_room();
+    /// Ends one of them for who needs its room: of those of whoever has most, the one that has been here for the longest, if
+    /// that is so long.
+    pub fn make_room(&self, time: Duration) {
+        self.lock().make_room(time);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -67,16 +72,16 @@ impl Strangers {
 }
 
 impl State {
-    fn make_room(&mut self) {
+    fn make_room(&mut self, time: Duration) {
         let Some((_, network)) = self.counts.last().copied() else { return };
         self.change(network, |places| {
-            if let Some((_, gone)) = places.pop_first() {
-                gone.cancel();
+            if let Some(oldest) = places.first_entry().filter(|oldest| oldest.get().0.elapsed() >= time) {
+                oldest.remove().1.cancel();
             }
         });
     }
 
-    fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeMap<u64, CancellationToken>)) {
+    fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut Places)) {
         let places = self.networks.entry(network).or_default();
         let before = places.len();
         change(places);
@@ -132,7 +137,9 @@ mod tests {
         crowd[1].0.known();
         let last = strangers.enter(address(1));
         assert_eq!(gone(&crowd), [true, false, false]);
-        strangers.make_room();
+        strangers.make_room(Duration::from_secs(3600));
+        assert_eq!(gone(&crowd), [true, false, false]);
+        strangers.make_room(Duration::ZERO);
         assert_eq!(gone(&crowd), [true, false, true]);
         assert!(!single.1.is_cancelled() && !next.1.is_cancelled() && !last.1.is_cancelled());
         drop((crowd, single, next, last));

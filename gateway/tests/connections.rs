@@ -244,7 +244,9 @@ async fn who_has_a_key_waits_for_nobody_who_has_none() {
     // Half heads, wrong keys, and connections that ask for nothing: more than there is room for.
     let mut flood = Vec::new();
     for _ in 0..10 {
-        for half in ["", "GET /ping HTTP/1.1\r\nx-half: of a", "GET /ping HTTP/1.1\r\nhost: h\r\nndif-api-key: no\r\n\r\n"] {
+        for half in
+            ["", "GET /ping HTTP/1.1\r\nx-half: of a", "GET /ping HTTP/1.1\r\nhost: h\r\nndif-api-key: no\r\n\r\n"]
+        {
             flood.push(server.send(half).await);
         }
         pong(&mut server.send(keyed).await).await;

@@ -494,7 +494,8 @@ mod tests {
         }
         let file = std::fs::File::options().append(true).open(folder.path().join(old.as_str())).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
-        let found: Vec<Place> = objects.older(SystemTime::now() - Duration::from_secs(3600)).map(|place| place.unwrap()).collect().await;
+        let found: Vec<Place> =
+            objects.older(SystemTime::now() - Duration::from_secs(3600)).map(|place| place.unwrap()).collect().await;
         assert_eq!(found, [old]);
         assert_eq!(found[0].job(), Some(job));
         assert_eq!(objects.older(SystemTime::now()).count().await, 2);

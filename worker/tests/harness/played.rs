@@ -91,12 +91,12 @@ impl Play {
 
     /// Waits until the model has a job.
     pub async fn begins(&mut self) -> Box<Job> {
-        match self.orders.recv().await.unwrap() {
-            Order::Submit(job, begun) => {
+        loop {
+            // One that is to leave may be told so again.
+            if let Order::Submit(job, begun) = self.orders.recv().await.unwrap() {
                 begun.set(std::time::Instant::now()).unwrap();
-                job
+                return job;
             }
-            Order::Cancel(job) => panic!("{job} is cancelled"),
         }
     }
 }
