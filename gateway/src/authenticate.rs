@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use ids::TenantId;
 use oidc::Refusal;
 
+use crate::strangers::Stranger;
 use crate::trail::{Asked, Noted};
 use crate::{Error, Gateway, pages, users};
 
@@ -69,6 +70,9 @@ pub async fn authenticate(
         },
         Key::Unfit => Caller::Unknown,
     };
+    if let (Caller::Known(_), Some(stranger)) = (&caller, request.extensions().get::<Stranger>()) {
+        stranger.known();
+    }
     let asked = Asked::of(&request, &caller);
     let response = match counted(&gateway, &caller, &request) {
         Ok(()) => {

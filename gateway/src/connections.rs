@@ -24,10 +24,14 @@ use tower::{ServiceBuilder, ServiceExt};
 
 use crate::app::router;
 use crate::authenticate::Peer;
+use crate::strangers::{Stranger, Strangers};
 use crate::{Error, Gateway, grpc};
 
 /// Bytes of a request's head; a longer one is answered with 431.
-const HEAD_BYTES: usize = 64 << 10;
+const HEAD_BYTES: usize = 32 << 10;
+
+/// How long whoever has a key may take to show it before another gets their room, where all of it is taken.
+const SETTLED: Duration = Duration::from_millis(250);
 
 /// Of HTTP/2: calls at once on one connection, bytes that a client may send ahead of being read, and bytes of an answer that
 /// wait to be sent.
@@ -116,22 +120,25 @@ impl Door {
         }
         let settings = &gateway.settings;
         let room = Arc::new(Semaphore::new(settings.connections));
+        let strangers = Strangers::new(settings.connections / 4);
         // Under so many free places, who asks for nothing leaves sooner.
         let few = settings.connections / 4;
         let open = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => None,
-                // Cancel safe: a connection that was not returned is still in the listener's queue.
-                accepted = accept(&mut listener, &room) => accepted,
+                // Cancel safe: who has come when it is too late may come elsewhere.
+                accepted = accept(&mut listener, &room, &strangers) => accepted,
             };
             let Some((stream, address, permit)) = accepted else { break };
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(settings.socket_patience));
             let crowded = room.available_permits() < few;
+            let (stranger, ended) = strangers.enter(address.ip());
             let connection = Connection {
                 router: self.router.clone(),
                 peer: Peer(address.ip()),
+                stranger,
                 tls: self.tls.clone(),
                 head_patience: if crowded { settings.head_patience_crowded } else { settings.head_patience },
                 patience: settings.socket_patience,
@@ -142,7 +149,7 @@ impl Door {
             open.spawn(Box::pin(async move {
                 // A websocket is bounded on its own, and holds no permit.
                 let _permit = permit;
-                connection.run(Box::pin(stream), speaks).await;
+                ended.run_until_cancelled(connection.run(Box::pin(stream), speaks)).await;
             }));
         }
         drop(listener);
@@ -160,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 struct Connection {
     router: Router,
     peer: Peer,
+    stranger: Stranger,
     tls: Option<tls::Server>,
     head_patience: Duration,
     /// How long a client may take over what it is sent.
@@ -189,9 +197,10 @@ impl Connection {
     }
 
     async fn http1(self, stream: impl Stream) -> hyper::Result<()> {
-        let peer = self.peer;
+        let (peer, stranger) = (self.peer, self.stranger);
         let told = move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(stranger.clone());
             request
         };
         let service = TowerToHyperService::new(ServiceBuilder::new().map_request(told).service(self.router));
@@ -207,10 +216,11 @@ impl Connection {
     }
 
     async fn http2(self, stream: impl Stream) -> hyper::Result<()> {
-        let peer = self.peer;
+        let (peer, stranger) = (self.peer, self.stranger);
         let (calls, idle) = watch::channel(0_usize);
         let service = tower::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(stranger.clone());
             let call = Call::begin(&calls);
             let answered = self.router.clone().oneshot(request);
             async move { answered.await.map(|response| grpc::holding(response, call)) }
@@ -269,13 +279,21 @@ fn http(head_patience: Duration) -> http1::Builder {
     http
 }
 
-/// Waits for room first, so that what has none waits in the listener's queue.
+/// Waits for a connection, and for room. A stranger makes room, if there is one; where all are known, the next ones wait in the
+/// listener's queue.
 async fn accept(
     listener: &mut TcpListener,
     room: &Arc<Semaphore>,
+    strangers: &Strangers,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
     // This one retries what is not the listener's own failure, such as too many open files.
     let (stream, address) = Listener::accept(listener).await;
-    Some((stream, address, permit))
+    loop {
+        if room.available_permits() == 0 {
+            strangers.make_room(SETTLED);
+        }
+        if let Ok(permit) = timeout(SETTLED, Arc::clone(room).acquire_owned()).await {
+            return Some((stream, address, permit.ok()?));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use failpoints::Point;
-use ids::JobId;
+use ids::{JobId, TenantId};
 use nnsight::ResponseModel;
 use store::JobRecord;
 
@@ -56,8 +56,7 @@ pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<J
 /// # Errors
 /// As [`find`].
 pub async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
-    let record = look_up(gateway, id).await?;
-    if record.tenant == principal.tenant { Ok(record) } else { Err(Error::NotYours) }
+    look_up(gateway, id, |tenant| *tenant == principal.tenant).await
 }
 
 /// Returns a job that the caller may know of: one of their tenant's, and for an operator any.
@@ -65,11 +64,7 @@ pub async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<J
 /// # Errors
 /// [`Error::NoJob`], and in the same words [`Error::NotYours`].
 pub async fn find(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
-    let record = look_up(gateway, id).await?;
-    match record.tenant == principal.tenant || principal.may(Scope::Operate) {
-        true => Ok(record),
-        false => Err(Error::NotYours),
-    }
+    look_up(gateway, id, |tenant| *tenant == principal.tenant || principal.may(Scope::Operate)).await
 }
 
 /// Returns the caller, and a job of which they want what only its own tenant may have. `what` says what that is.
@@ -90,8 +85,13 @@ pub async fn private(
     }
 }
 
-async fn look_up(gateway: &Gateway, id: &str) -> Result<JobRecord, Error> {
+/// Reads a job, but for its program, if the caller may know of it. Of another's it is read whose it is, and of one that never
+/// was that it is nobody's: that is the same question, so that the time until the answer tells nothing.
+async fn look_up(gateway: &Gateway, id: &str, may: impl Fn(&TenantId) -> bool) -> Result<JobRecord, Error> {
     let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
-    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
-    Ok(record)
+    let tenant = gateway.jobs.tenant(id).await?.ok_or(Error::NoJob)?;
+    if !may(&tenant) {
+        return Err(Error::NotYours);
+    }
+    gateway.jobs.shown(id).await?.ok_or(Error::NoJob)
 }

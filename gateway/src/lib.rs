@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod spool;
 pub mod stand_in;
+mod strangers;
 mod submit;
 mod subscribe;
 mod tensors;

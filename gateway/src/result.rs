@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -12,6 +13,7 @@ use ids::JobId;
 use serde::Deserialize;
 use store::{Blob, JobRecord};
 
+use crate::strangers::Stranger;
 use crate::{Error, Gateway, metrics, progress, unix_seconds};
 
 /// The part of a link that proves that it was given out.
@@ -25,11 +27,15 @@ pub struct Proof {
 pub async fn download(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
+    stranger: Option<Extension<Stranger>>,
     proof: Result<Query<Proof>, QueryRejection>,
 ) -> Result<Response, Error> {
     let (Ok(id), Ok(Query(proof))) = (id.parse::<JobId>(), proof) else { return Err(Error::BadLink) };
     if !gateway.links.verify(id, proof.expires, &proof.signature, unix_seconds()) {
         return Err(Error::BadLink);
+    }
+    if let Some(Extension(stranger)) = stranger {
+        stranger.known();
     }
     // A link was only given out for a job that had a result, so a missing one was removed meanwhile.
     let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoResult(id))?;

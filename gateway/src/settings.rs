@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Connections open at once, websockets apart, and as many by gRPC; more wait to be accepted. Default 8,192.
+    /// Connections open at once, websockets apart, and as many by gRPC; more wait to be accepted. A quarter of them may be of
+    /// who has shown no valid key, and who comes then gets the place of the oldest of whoever has most. Default 8,192.
     pub connections: usize,
     /// How long a connection may wait for a request, and a request's head take to arrive. Default 30 seconds.
     #[serde(with = "humantime_serde")]

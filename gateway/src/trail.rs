@@ -1,5 +1,6 @@
-//! What goes into the audit trail: each administrative act, and each refusal that says who may not do what. It is written
-//! before the answer is given.
+//! What goes into the audit trail: each administrative act, and each refusal that says who may not do what. An act is
+//! written before the answer is given, a refusal beside it: how long an answer takes must not tell that something is there
+//! which is another's.
 //!
 //! Refusals cost who makes them nothing, so only so many are written: the same one of the same person, or address, once in a
 //! minute, the others of that minute as a number; and of those that differ no more than [`IN_A_MINUTE`] and [`IN_AN_HOUR`],
@@ -7,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth::User;
@@ -15,6 +16,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use store::{Audit, AuditEntry, AuditPlace, AuditWanted};
+use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
 
 use crate::authenticate::{Caller, Peer};
 use crate::error::{Denied, Sentence};
@@ -37,6 +40,9 @@ pub struct Act(pub String);
 pub struct Trail {
     audit: Audit,
     refusals: [Mutex<Refusals>; 2],
+    /// Held by what is being written beside answers.
+    writing: Arc<RwLock<()>>,
+    tasks: TaskTracker,
 }
 
 /// What belongs into the trail.
@@ -70,10 +76,10 @@ struct Refusals {
 impl Trail {
     #[must_use]
     pub fn new(audit: Audit) -> Self {
-        Self { audit, refusals: Default::default() }
+        Self { audit, refusals: Default::default(), writing: Arc::default(), tasks: TaskTracker::new() }
     }
 
-    /// Writes what was done or refused.
+    /// Writes what was done, and has written what was refused.
     ///
     /// # Errors
     /// [`Error::Unaudited`] for what was done.
@@ -88,8 +94,16 @@ impl Trail {
             Noted::Refused(entry) => entry,
         };
         let stranger = usize::from(entry.key.is_empty());
-        let write = self.lock(stranger).take(entry);
-        self.write(write).await;
+        let entries = self.lock(stranger).take(entry);
+        if !entries.is_empty() {
+            // Where somebody waits for what is being written, this is later.
+            let writing = Arc::clone(&self.writing).try_read_owned();
+            let audit = self.audit.clone();
+            self.tasks.spawn(async move {
+                write(&audit, entries).await;
+                drop(writing);
+            });
+        }
         Ok(())
     }
 
@@ -103,6 +117,7 @@ impl Trail {
         after: Option<AuditPlace>,
         limit: usize,
     ) -> Result<(Vec<AuditEntry>, Option<AuditPlace>), Error> {
+        self.written().await;
         Ok(self.audit.list(wanted, after, limit).await?)
     }
 
@@ -117,23 +132,29 @@ impl Trail {
     /// Writes what was only counted until a time, in minutes that are over by then.
     pub async fn flush(&self, now: u64) {
         for stranger in [0, 1] {
-            let write = self.lock(stranger).roll(now);
-            self.write(write).await;
+            let entries = self.lock(stranger).roll(now);
+            write(&self.audit, entries).await;
         }
+        self.written().await;
     }
 
-    /// Writes refusals. One that cannot be written is a line of the log: nobody is to be let in, or kept out, for that.
-    async fn write(&self, entries: Vec<AuditEntry>) {
-        for entry in entries {
-            if let Err(error) = self.audit.write(&entry).await {
-                tracing::error!(%error, ?entry, "a refusal is missing in the audit trail");
-            }
-        }
+    /// Waits until what was refused here before is written.
+    async fn written(&self) {
+        drop(self.writing.write().await);
     }
 
     fn lock(&self, stranger: usize) -> MutexGuard<'_, Refusals> {
         let [known, strangers] = &self.refusals;
         (if stranger == 0 { known } else { strangers }).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes refusals. One that cannot be written is a line of the log: nobody is to be let in, or kept out, for that.
+async fn write(audit: &Audit, entries: Vec<AuditEntry>) {
+    for entry in entries {
+        if let Err(error) = audit.write(&entry).await {
+            tracing::error!(%error, ?entry, "a refusal is missing in the audit trail");
+        }
     }
 }
 

@@ -226,3 +226,44 @@ async fn websockets_without_a_key_and_those_of_one_tenant_leave_room_for_others(
     }
     drop(open);
 }
+
+#[tokio::test]
+async fn who_has_a_key_waits_for_nobody_who_has_none() {
+    // Nobody leaves by themselves.
+    let long = Duration::from_secs(3600);
+    let patient = Settings { head_patience: long, head_patience_crowded: long, ..Settings::default() };
+    let server = server(Settings { connections: 8, ..patient }).await;
+    let keyed = "GET /ping HTTP/1.1\r\nhost: h\r\nndif-api-key: key\r\n\r\n";
+    let pong = async |stream: &mut TcpStream| {
+        let mut answer = vec![0; 1024];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer[..length]).contains("\"pong\""));
+    };
+    let mut known = server.send(keyed).await;
+    pong(&mut known).await;
+    // Half heads, wrong keys, and connections that ask for nothing: more than there is room for.
+    let mut flood = Vec::new();
+    for _ in 0..10 {
+        for half in
+            ["", "GET /ping HTTP/1.1\r\nx-half: of a", "GET /ping HTTP/1.1\r\nhost: h\r\nndif-api-key: no\r\n\r\n"]
+        {
+            flood.push(server.send(half).await);
+        }
+        pong(&mut server.send(keyed).await).await;
+    }
+    // Who was known before is there still.
+    known.write_all(keyed.as_bytes()).await.unwrap();
+    pong(&mut known).await;
+    // As many as all who may be open, known each: the next one waits until one of them leaves.
+    let mut all = vec![known];
+    for _ in 1..8 {
+        let mut next = server.send(keyed).await;
+        pong(&mut next).await;
+        all.push(next);
+    }
+    drop(flood);
+    let mut waits = server.send(keyed).await;
+    assert!(tokio::time::timeout(PATIENCE, waits.read_u8()).await.is_err());
+    drop(all.pop());
+    pong(&mut waits).await;
+}

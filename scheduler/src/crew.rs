@@ -72,6 +72,8 @@ pub struct Assigned {
 pub enum Phase {
     Given,
     Running,
+    /// It has run, and its result is written.
+    Writing,
     /// It was told to let go.
     Leaving,
 }

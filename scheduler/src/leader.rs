@@ -52,7 +52,8 @@ const AFTERWARDS: Duration = Duration::from_secs(3600);
 const LONGEST_GRANT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The time that a job has to wait still, at least, when a scheduler finds it that did not see it come: clocks may
-/// differ, and nobody could run it while there was no scheduler.
+/// differ, and nobody could run it while there was no scheduler. So has one that comes back from a worker: while it was
+/// there, it did not wait.
 const WAITS_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// Everything that the scheduler knows beyond the store, all of which a restart can do without.
@@ -289,7 +290,7 @@ impl Leader {
         if reports.iter().any(|report| matches!(report.told, Told::Ended(_))) {
             failpoints::pass(Point::EndHeard);
         }
-        let mut again = false;
+        let (mut again, mut refused) = (false, BTreeSet::new());
         let began = Instant::now();
         for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
@@ -298,14 +299,22 @@ impl Leader {
                     again |= record.state == State::Queued;
                     self.done(&report, &record);
                 }
-                Settled::Refused if matches!(report.told, Told::Happened(Event::Cancelled)) => {
-                    if let Err(error) = self.settler.jobs.drop_cancel(report.job).await {
+                Settled::Refused => {
+                    if matches!(report.told, Told::Happened(Event::Cancelled))
+                        && let Err(error) = self.settler.jobs.drop_cancel(report.job).await
+                    {
                         tracing::warn!(job = %report.job, %error, "a request to cancel stays");
                     }
+                    self.tell_settled(&report);
+                    // Perhaps it was written at an earlier try, of which nobody heard: what follows from it has yet to be done.
+                    refused.insert(report.job);
                 }
-                Settled::Refused => self.tell_settled(&report),
                 Settled::Later => self.unsettled.push(report),
             }
+        }
+        for job in refused {
+            self.look_again(job).await;
+            again = true;
         }
         again
     }
@@ -323,6 +332,7 @@ impl Leader {
                 self.suspects.insert(record.id);
             }
             let from = report.told.rests().then(|| self.pace.passed() + rest(record.attempt));
+            self.may_wait(record.id);
             self.enqueue(&record.live(0), from);
         } else if record.state.terminal() {
             self.ledger.ended(record);
@@ -371,7 +381,7 @@ impl Leader {
             Ok(grants) => grants,
             Err(error) => {
                 tracing::error!(job = %record.id, %error, "a worker cannot be given leave to read and write a job's objects");
-                self.reports.push(Report::of(record.id, record.token(), Told::Lost));
+                self.reports.push(Report::of(record.id, record.token(), Told::Withheld));
                 self.queue.leave(&record.tenant, cost, Duration::ZERO);
                 return;
             }
@@ -432,6 +442,12 @@ impl Leader {
                     assigned.deadline = deadline.checked_add(assigned.run_time);
                     self.starts.push(Report::of(job, token, Told::Happened(Event::Started)));
                 }
+            }
+            News::Ran { session, job, token } => {
+                let deadline = self.pace.passed() + AFTERWARDS;
+                let Some(assigned) = self.assigned(session, job, token) else { return };
+                assigned.phase = Phase::Writing;
+                assigned.deadline = Some(deadline);
             }
             News::Log { session, job, token, number, text } => match self.assigned(session, job, token) {
                 Some(_) => self.lines.push(Line { job, attempt: token.attempt, number, text }),
@@ -528,13 +544,19 @@ impl Leader {
     async fn look_again(&mut self, job: JobId) {
         match self.settler.jobs.find(job).await {
             Ok(Some((record, revision))) if record.state == State::Queued => {
+                self.orphans.remove(&job);
+                self.may_wait(job);
                 self.enqueue(&record.live(revision), None);
             }
             Ok(Some((record, _))) if !record.state.terminal() && !self.is_out(job, record.token()) => {
                 self.reports.push(Report::of(job, record.token(), Told::Lost));
             }
             Ok(Some((record, _))) if !record.state.terminal() => {}
-            Ok(_) => self.forget(job),
+            Ok(_) => {
+                self.queue.remove(job);
+                self.forget(job);
+                self.let_go(job, false);
+            }
             Err(error) => {
                 tracing::error!(%job, %error, "cannot read a job; trying again");
                 self.unread.insert(job);
@@ -585,6 +607,14 @@ impl Leader {
         let age = self.settler.clock.unix_millis().saturating_sub(live.accepted_at);
         let left = all.saturating_sub(Duration::from_millis(age)).max(all.min(WAITS_AT_LEAST));
         *self.expiries.entry(live.id).or_insert(self.pace.passed() + left)
+    }
+
+    /// Lets a job that came back wait for another worker, however long it was with the one before.
+    fn may_wait(&mut self, job: JobId) {
+        let least = self.pace.passed() + self.config.queue_time.min(WAITS_AT_LEAST);
+        if let Some(expires_at) = self.expiries.get_mut(&job) {
+            *expires_at = (*expires_at).max(least);
+        }
     }
 
     /// Returns what a session's process has, if its attempt is this one and was not told to leave.

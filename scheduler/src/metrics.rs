@@ -145,7 +145,7 @@ pub fn requeued(told: &Told) {
             Told::Died { .. } => "worker_died",
             Told::Ended(End::LetGo) => "let_go",
             Told::Ended(_) => "server_fault",
-            Told::Lost | Told::Happened(_) => "worker_lost",
+            Told::Lost | Told::Withheld | Told::Happened(_) => "worker_lost",
         }])
         .one();
 }

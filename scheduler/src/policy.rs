@@ -44,6 +44,8 @@ pub enum Told {
     },
     /// Whoever had it is gone, or never got it, through no fault of the job.
     Lost,
+    /// It could not be handed to the worker that it was for.
+    Withheld,
 }
 
 impl Told {
@@ -58,13 +60,13 @@ impl Told {
                 Event::Failed { fault: Fault::Server, text, meta: String::new() }
             }
             Self::Died { alone } => again(record, *alone),
-            Self::Lost => again(record, false),
+            Self::Lost | Self::Withheld => again(record, false),
         }
     }
 
     /// Returns whether the next attempt should not follow at once: what made this one come to nothing may last.
     pub fn rests(&self) -> bool {
-        matches!(self, Self::Ended(_))
+        matches!(self, Self::Ended(_) | Self::Withheld)
     }
 
     /// Returns whether the job may be what ended the process that had it.

@@ -64,6 +64,12 @@ pub enum News {
         job: JobId,
         token: Token,
     },
+    /// A job has run, and its result takes a while to be written.
+    Ran {
+        session: SessionId,
+        job: JobId,
+        token: Token,
+    },
     /// A job's program printed.
     Log {
         session: SessionId,
@@ -363,6 +369,9 @@ impl Reader {
             FromWorker::Drifted(_) => return Err("drift was told of no model".into()),
             FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {
                 News::Started { session, job: wire::job(&job_id)?, token: Token { epoch, attempt } }
+            }
+            FromWorker::Ran(v1::Ran { job_id, attempt, epoch }) => {
+                News::Ran { session, job: wire::job(&job_id)?, token: Token { epoch, attempt } }
             }
             FromWorker::Log(v1::Log { job_id, attempt, number, text, epoch }) => {
                 News::Log { session, job: wire::job(&job_id)?, token: Token { epoch, attempt }, number, text }

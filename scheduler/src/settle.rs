@@ -51,6 +51,11 @@ impl Report {
         Self { job, token: Some(token), told, from: None }
     }
 
+    /// Returns whether it says that nobody has this attempt any more, as far as the scheduler knows.
+    pub fn misses(&self, job: JobId, token: Token) -> bool {
+        self.job == job && self.token == Some(token) && matches!(self.told, Told::Lost | Told::Died { .. })
+    }
+
     /// Returns the result that was kept before it was told.
     fn result(&self) -> Option<&Blob> {
         match &self.told {

@@ -1,7 +1,7 @@
 //! Forgets jobs whose time is over.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::StreamExt;
 use store::Error;
@@ -34,7 +34,7 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
                 Ok(entries) => tracing::info!(entries, "removed what was in the audit trail for long enough"),
                 Err(error) => tracing::warn!(%error, "the audit trail is not swept"),
             }
-            match remove_unknown(&settler, UNKNOWN).await {
+            match remove_unknown(&settler, UNKNOWN, clock.unix_millis()).await {
                 Ok(0) => {}
                 Ok(objects) => tracing::info!(objects, "removed objects that belonged to nobody"),
                 Err(error) => tracing::warn!(%error, "the search for objects that belong to nobody stopped early"),
@@ -75,11 +75,12 @@ pub async fn sweep(settler: &Settler, keep: Duration, now: u64) -> Result<usize,
     Ok(forgotten)
 }
 
-/// Removes the objects older than `age` that no job needs: what requests that were cut off, and attempts that did not
+/// Removes the objects that are older than `age` at `now` and that no job needs: what requests that were cut off, and attempts that did not
 /// count, left behind. Returns how many.
-pub async fn remove_unknown(settler: &Settler, age: Duration) -> Result<usize, Error> {
+pub async fn remove_unknown(settler: &Settler, age: Duration, now: u64) -> Result<usize, Error> {
     let mut removed = 0;
-    let mut old = settler.objects.older(age);
+    let before = UNIX_EPOCH + Duration::from_millis(now).saturating_sub(age);
+    let mut old = settler.objects.older(before);
     while let Some(place) = old.next().await {
         let place = place?;
         if !settler.jobs.needs(&place).await? {
@@ -93,6 +94,8 @@ pub async fn remove_unknown(settler: &Settler, age: Duration) -> Result<usize, E
 #[cfg(test)]
 mod tests {
     use ids::{JobId, KeyId, ModelKey, TenantId};
+    use std::time::SystemTime;
+
     use store::job::Event;
     use store::{Blob, JobRecord, Jobs, MemoryStore, Objects, Place};
 
@@ -106,7 +109,8 @@ mod tests {
         let jobs = Jobs::new(Arc::new(MemoryStore::new(1)));
         let (settler, _) = Settler::new(jobs.clone(), objects.clone(), Arc::new(SystemClock));
         let now = SystemClock.unix_millis();
-        let lab = TenantId::new("lab");
+        // A name that a provider gives, which looks like a job's.
+        let lab = TenantId::new("7d444840-9dc0-11d1-b245-5ffdce74fad2");
         let mut places = Vec::new();
         for ended in [1, now] {
             let id = JobId::new();
@@ -126,10 +130,10 @@ mod tests {
         assert_eq!(sweep(&settler, Duration::from_secs(3600), now).await.unwrap(), 1);
         assert!(jobs.find(places[0].0).await.unwrap().is_none());
         assert!(jobs.find(places[1].0).await.unwrap().is_some());
-        assert_eq!(remove_unknown(&settler, Duration::from_secs(3600)).await.unwrap(), 0, "all is new");
+        assert_eq!(remove_unknown(&settler, Duration::from_secs(3600), now).await.unwrap(), 0, "all is new");
         // The payload of the job that has ended, and what was never accepted.
-        assert_eq!(remove_unknown(&settler, Duration::ZERO).await.unwrap(), 2);
-        let left: Vec<Place> = objects.older(Duration::ZERO).map(Result::unwrap).collect().await;
+        assert_eq!(remove_unknown(&settler, Duration::ZERO, now + 60_000).await.unwrap(), 2);
+        let left: Vec<Place> = objects.older(SystemTime::now()).map(Result::unwrap).collect().await;
         assert_eq!(left, [places[1].2.clone()]);
     }
 }

@@ -8,9 +8,9 @@ mod harness {
 
 use std::time::Duration;
 
-use harness::play::{Cluster, Process, Worker, given, held};
+use harness::play::{Cluster, Process, REATTACH, Worker, given, held};
 use proto::v1::{self, HeldState, model_state::State as Loaded};
-use store::{Blob, Change, Fault, ModelState, Outcome, Place, State};
+use store::{Blob, Change, Fault, Faults, ModelState, Outcome, Place, State};
 
 fn attempt(assign: &v1::Assign) -> (String, u32) {
     (assign.job_id.clone(), assign.attempt)
@@ -506,6 +506,90 @@ async fn b19_a_commit_whose_answer_was_lost_loses_no_job() {
     cluster.store.plan(&[store::CommitFault::Unheard]);
     worker.settled(&assign).await;
     assert_eq!(cluster.end(job).await.outcome, Some(Outcome::Result(Blob::Inline(b"42"[..].into()))));
+}
+
+/// Has the next commit be done, and nobody hear of it for as long as anybody asks.
+async fn unheard(cluster: &Cluster, tell: impl Future<Output = ()>) {
+    let before = cluster.store.writes();
+    cluster.store.plan(&[store::CommitFault::Unheard]);
+    tell.await;
+    while cluster.store.writes() == before {
+        tokio::task::yield_now().await;
+    }
+    cluster.store.set_faults(Faults { unavailable: 1.0, ..Faults::default() });
+    tokio::time::sleep(cluster.jobs.deadline() * 3).await;
+    cluster.store.set_faults(Faults::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b19_what_follows_from_a_commit_that_nobody_heard_of_is_done_when_it_is_found() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("w1", 2).await;
+    cluster.model_state(|state| *state == ModelState::Ready).await;
+    // One that was let go waits again.
+    let job = cluster.submit("lab").await;
+    let first = worker.assign().await;
+    unheard(&cluster, worker.tell_failed(&first, v1::Fault::Cancelled, "")).await;
+    worker.settled(&first).await;
+    let second = worker.assign().await;
+    assert_eq!(attempt(&second), (job.to_string(), 2));
+    // One that was cancelled is let go.
+    cluster.cancel("lab", job).await;
+    unheard(&cluster, std::future::ready(())).await;
+    assert_eq!(worker.cancelled().await, job.to_string());
+    worker.fail(&second, v1::Fault::Cancelled, "").await;
+    // One that ended leaves its place to the next of a tenant who may have one at a time.
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        jobs.push(cluster.submit_as("lab", |record| record.at_once = 1).await);
+    }
+    let one = worker.assign().await;
+    assert_eq!(one.job_id, jobs[0].to_string());
+    assert!(worker.quiet().await);
+    unheard(&cluster, worker.tell_finished(&one, Worker::inline(b"1"))).await;
+    worker.settled(&one).await;
+    let two = worker.assign().await;
+    assert_eq!(two.job_id, jobs[1].to_string());
+    worker.finish(&two, b"2").await;
+    for job in jobs {
+        assert_eq!(cluster.end(job).await.state, State::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_a_result_that_takes_long_to_be_written_is_not_time_that_its_job_ran() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("w1", 1).await;
+    let job = cluster.submit_limited("lab", Duration::from_secs(5)).await;
+    let assign = worker.assign().await;
+    worker.started(&assign).await;
+    worker.ran(&assign).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    // Nor is it where the worker has come back meanwhile.
+    let process = worker.cut();
+    let (mut worker, welcome) = cluster.dial(process, &[held(&assign, HeldState::Writing)]).await.unwrap();
+    assert_eq!(welcome.keep, [given(&assign)]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    worker.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_a_job_that_comes_back_from_its_worker_may_wait_for_another() {
+    let mut cluster = Cluster::start().await;
+    cluster.restart(|config| config.queue_time = Duration::from_secs(120)).await;
+    let mut worker = cluster.worker("w1", 1).await;
+    let job = cluster.submit("lab").await;
+    let first = worker.assign().await;
+    worker.started(&first).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    drop(worker);
+    tokio::time::sleep(REATTACH + Duration::from_secs(30)).await;
+    let mut worker = cluster.worker("w2", 1).await;
+    let second = worker.assign().await;
+    assert_eq!(attempt(&second), (job.to_string(), 2));
+    worker.finish(&second, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
 }
 
 #[tokio::test(start_paused = true)]

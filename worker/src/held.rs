@@ -9,6 +9,7 @@ use engine::{Fault, Share, Usage};
 use ids::{JobId, ModelKey, TenantId, Token};
 use proto::v1;
 use telemetry::trace::{Step, Trace};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::metrics;
@@ -37,8 +38,11 @@ pub struct Running {
     /// When it must have stopped, once it was told to.
     pub stopping: Option<Instant>,
     pub phase: Phase,
-    /// Whether the scheduler was told that it runs.
+    /// What reads its program or writes its result, while nothing else has it.
+    pub task: Option<AbortHandle>,
+    /// Whether the scheduler was told that it runs, and that it has run.
     pub told: bool,
+    pub ran_told: bool,
     /// What its program, and then what it saved, takes of the memory of all jobs.
     pub memory: Option<Share>,
     /// Logs told so far.
@@ -100,6 +104,9 @@ impl Held {
             ran_milliseconds: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
         };
         let running = self.running.iter().map(|(job, running)| match running.begun.get() {
+            Some(begun) if running.phase == Phase::Writing => {
+                held(job, running.token, v1::HeldState::Writing, begun.elapsed())
+            }
             Some(begun) => held(job, running.token, v1::HeldState::Running, begun.elapsed()),
             None => held(job, running.token, v1::HeldState::Waiting, Duration::ZERO),
         });
@@ -120,6 +127,18 @@ impl Held {
         let running = self.running.remove(&job);
         self.ended.insert(job, Ended { token, message });
         running?.next
+    }
+
+    /// Lets a later attempt go that waits here for an older one. Returns whether it did.
+    pub fn let_go_of_next(&mut self, job: JobId, token: Token) -> bool {
+        let meant = |next: &mut v1::Assign| (next.epoch, next.attempt) == (token.epoch, token.attempt);
+        self.running.get_mut(&job).is_some_and(|running| running.next.take_if(meant).is_some())
+    }
+
+    /// Forgets the attempts that wait here for older ones. Who is told what is here is not told of them, and gives them out
+    /// again.
+    pub fn forget_next(&mut self) {
+        self.running.values_mut().for_each(|running| running.next = None);
     }
 
     /// Returns the ends that are to be told.

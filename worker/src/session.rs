@@ -209,5 +209,5 @@ impl Session {
 
 /// Returns whether a message is one of those that nobody asks for again, and that are therefore told again by themselves.
 pub fn progress(message: &v1::FromWorker) -> bool {
-    matches!(message.message, Some(Message::Started(_) | Message::Log(_)))
+    matches!(message.message, Some(Message::Started(_) | Message::Ran(_) | Message::Log(_)))
 }

@@ -60,6 +60,12 @@ pub fn started(job: JobId, token: Token) -> v1::FromWorker {
     from_worker(Message::Started(v1::Started { job_id: job.to_string(), attempt, epoch }))
 }
 
+/// Writes that a job has run and its result is being written.
+pub fn ran(job: JobId, token: Token) -> v1::FromWorker {
+    let Token { epoch, attempt } = token;
+    from_worker(Message::Ran(v1::Ran { job_id: job.to_string(), attempt, epoch }))
+}
+
 /// Writes what a job printed.
 pub fn log(job: JobId, token: Token, number: u32, text: String) -> v1::FromWorker {
     let Token { epoch, attempt } = token;

@@ -294,6 +294,7 @@ impl Worker {
 
     fn begin_to_dial(&mut self) {
         self.dials += 1;
+        self.held.forget_next();
         let hello = v1::WorkerHello {
             worker_id: self.config.worker_id.clone(),
             token: self.config.token.clone(),
@@ -426,10 +427,13 @@ impl Worker {
                 if let Some((job, token)) = wire::given(&given)
                     && let Some(running) = self.held.current(job, token)
                 {
-                    // A later attempt that waits here is not meant.
                     if running.stopping.is_none() {
                         self.stop(job, out_of_time).await;
                     }
+                } else if let Some((job, token)) = wire::given(&given)
+                    && self.held.let_go_of_next(job, token)
+                {
+                    self.outgoing.push_back(wire::let_go(job, token));
                 }
             }
             Told::Settled(v1::Settled { job_id, attempt, epoch }) => {
@@ -473,7 +477,9 @@ impl Worker {
             begun: Arc::default(),
             stopping: None,
             phase: Phase::Reading,
+            task: None,
             told: false,
+            ran_told: false,
             memory: None,
             logs: 0,
             next: None,
@@ -481,9 +487,8 @@ impl Worker {
             run: None,
         };
         let (stop, trace) = (Arc::clone(&running.stop), running.trace);
-        self.held.running.insert(job, running);
         let payload = Payload::read(assign.payload, assign.payload_grant);
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let reading = trace.map(|trace| trace.step("read"));
             let read = async {
                 let program = payload?.program().await?;
@@ -494,11 +499,13 @@ impl Worker {
             let program = program.unwrap_or_else(|_| Err(Unread::Unfit("reading the job's program failed".into())));
             Done::Read { job, token, program }
         });
+        self.held.running.insert(job, Running { task: Some(task), ..running });
     }
 
     async fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            // Panics are caught within tasks, and nobody cancels them.
+            // Panics are caught within tasks; of a job that was stopped nothing is wanted.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => tracing::error!(%error, "a task failed"),
             Ok(Done::Written { job, token, message }) => self.end(job, token, *message),
             Ok(Done::Read { job, token, program }) => {
@@ -538,15 +545,20 @@ impl Worker {
         }
     }
 
-    /// Makes a job stop at its next layer. Its end will be reported by the engine.
+    /// Makes a job stop at its next layer. Its end will be reported by the engine; where no engine has it, it ends at once: an
+    /// object store that is away must not keep its place.
     async fn stop(&mut self, job: JobId, out_of_time: bool) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
+        if running.phase != Phase::Submitted {
+            let token = running.token;
+            if let Some(task) = running.task.take() {
+                task.abort();
+            }
+            return self.end(job, token, wire::let_go(job, token));
+        }
         running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
         running.stopping = Instant::now().checked_add(self.config.let_go);
-        if !out_of_time
-            && running.phase == Phase::Submitted
-            && let Some(orders) = self.hosted.orders(&running.model)
-        {
+        if !out_of_time && let Some(orders) = self.hosted.orders(&running.model) {
             // A thread that ended has no job to cancel.
             let _ = orders.send(Order::Cancel(job)).await;
         }
@@ -642,7 +654,7 @@ impl Worker {
         let results = self.results.clone();
         let written_in = metrics::RESULTS.with(&[&running.model.to_string()]);
         let writing = running.trace.map(|trace| trace.step("result"));
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let began = Instant::now();
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
@@ -658,6 +670,16 @@ impl Worker {
             };
             Done::Written { job, token, message: Box::new(message) }
         });
+        running.task = Some(task);
+    }
+
+    /// Tells of the jobs whose results are still being written, a beat after they have run or later.
+    fn tell_ran(&mut self) {
+        for (job, running) in &mut self.held.running {
+            if running.phase == Phase::Writing && !std::mem::replace(&mut running.ran_told, true) {
+                self.outgoing.push_back(wire::ran(*job, running.token));
+            }
+        }
     }
 
     /// Tells of the jobs that have begun and were not told of.
@@ -676,6 +698,7 @@ impl Worker {
             self.closed(&why);
         }
         metrics::jobs(self.held.running.values());
+        self.tell_ran();
         self.hosted.again()?;
         let running = self.held.running.iter();
         let late: Vec<JobId> = running.filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();
@@ -742,6 +765,7 @@ async fn room(full: Option<mpsc::Sender<v1::FromWorker>>) {
 fn about(message: &v1::FromWorker) -> Option<(JobId, Token)> {
     match message.message.as_ref()? {
         Message::Started(v1::Started { job_id, attempt, epoch })
+        | Message::Ran(v1::Ran { job_id, attempt, epoch })
         | Message::Log(v1::Log { job_id, attempt, epoch, .. }) => {
             Some((job_id.parse().ok()?, Token { epoch: *epoch, attempt: *attempt }))
         }

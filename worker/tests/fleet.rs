@@ -96,8 +96,12 @@ fn slow() -> Faults {
     Faults { gap: 0.1, delay: Duration::from_millis(20), ..Faults::default() }
 }
 
-fn cut() -> Faults {
-    Faults { unavailable: 1.0, ..Faults::default() }
+/// What a scheduler's way is like that is broken: nothing gets through, or nobody hears whether it did.
+fn cut(answers: bool) -> Faults {
+    match answers {
+        true => Faults { unavailable: 1.0, ..Faults::default() },
+        false => Faults { unknown_outcome: 1.0, ..slow() },
+    }
 }
 
 impl Fleet {
@@ -199,7 +203,7 @@ impl Fleet {
         match self.random.u32(0..5) {
             0 if self.troubles.schedulers => self.kill_scheduler(scheduler).await,
             1 if self.troubles.schedulers => {
-                self.schedulers[scheduler].store.set_faults(cut());
+                self.schedulers[scheduler].store.set_faults(cut(self.random.bool()));
                 self.schedulers[scheduler].reaches = Some(Instant::now() + time);
             }
             2 if self.troubles.workers => {

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use harness::obedient::{model, obedient, queued, saved};
+use harness::obedient::{model, obedient, program, queued, saved};
+use harness::played::{Play, cancelled, elsewhere, finished, inline};
 use ids::{JobId, TenantId};
 use program::Limits;
+use proto::v1::from_worker::Message as FromWorker;
+use proto::v1::{HeldState, to_worker::Message as ToWorker};
 use scheduler::{Config, HostedModel};
 use store::{Accepted, Blob, Change, Fault, JobRecord, Jobs, MetadataStore, Objects, Outcome, RedbStore, State};
 
 mod harness {
     pub mod obedient;
+    pub mod played;
 }
 
 struct Cluster {
@@ -282,4 +286,87 @@ async fn a_worker_without_the_token_ends_and_says_why() {
     let error = worker::run(config, obedient(&cluster.loads, &cluster.broken)).await.unwrap_err().to_string();
     assert_eq!(error, "the scheduler refuses this worker: the worker's token is not this cluster's");
     assert!(!cluster.worker.is_finished());
+}
+
+/// Returns a link to an object store that takes what is asked of it and says nothing.
+fn silent() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, format!("http://{address}/object"))
+}
+
+#[tokio::test]
+async fn j6_a_job_whose_objects_cannot_be_reached_is_let_go_at_once() {
+    let mut play = Play::start();
+    let (_listener, link) = silent();
+    let (mut session, _) = play.welcome().await;
+    let reports = play.load(&mut session).await;
+    // One whose program is still being read.
+    let reading = JobId::new();
+    session.assign(reading, 1, elsewhere(reading), &link).await;
+    session.cancel(reading, 1).await;
+    assert_eq!(session.let_go(reading).await, 1);
+    // One whose result is still being written: that is told, once, and is no time that it ran.
+    let writing = JobId::new();
+    session.assign(writing, 1, inline(program("save").encode().unwrap()), &link).await;
+    assert_eq!(play.begins().await.id, writing);
+    reports.send(finished(writing, 100_000)).await.unwrap();
+    while !matches!(session.next().await, FromWorker::Ran(ran) if ran.job_id == writing.to_string()) {}
+    drop(session);
+    let (mut session, holds) = play.welcome().await;
+    let state = holds.iter().find(|held| held.job_id == writing.to_string()).map(proto::v1::Held::state);
+    assert_eq!(state, Some(HeldState::Writing));
+    session.cancel(writing, 1).await;
+    loop {
+        match session.next().await {
+            // What the session before had not taken in, and what every hello is followed by.
+            FromWorker::Started(_) | FromWorker::Ran(_) | FromWorker::ModelState(_) => {}
+            FromWorker::Failed(failed) if failed.job_id == reading.to_string() => {}
+            FromWorker::Failed(failed) => break assert_eq!(failed.job_id, writing.to_string()),
+            other => panic!("it is not let go: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn j6_an_attempt_that_waits_for_an_older_one_to_leave_can_be_cancelled_and_is_gone_with_its_session() {
+    let mut play = Play::start();
+    let (_listener, link) = silent();
+    let (mut session, _) = play.welcome().await;
+    let reports = play.load(&mut session).await;
+    let job = JobId::new();
+    let run = || inline(program("run").encode().unwrap());
+    session.assign(job, 1, run(), &link).await;
+    assert_eq!(play.begins().await.id, job);
+    // Given out again, it waits for the first to leave, is cancelled, and never begins.
+    session.assign(job, 2, run(), &link).await;
+    assert!(matches!(play.orders.recv().await, Some(worker::Order::Cancel(it)) if it == job));
+    session.cancel(job, 2).await;
+    loop {
+        match session.next().await {
+            FromWorker::Started(_) => {}
+            FromWorker::Failed(failed) => break assert_eq!(failed.attempt, 2),
+            other => panic!("it is not let go: {other:?}"),
+        }
+    }
+    // So it is with what the next hello does not name.
+    session.assign(job, 3, run(), &link).await;
+    session.tell(ToWorker::Heartbeat(Default::default())).await;
+    let other = JobId::new();
+    session.assign(other, 1, run(), &link).await;
+    assert_eq!(play.begins().await.id, other);
+    drop(session);
+    let (mut session, holds) = play.welcome().await;
+    assert_eq!(holds.iter().filter(|held| held.job_id == job.to_string()).map(|held| held.attempt).max(), Some(1));
+    reports.send(cancelled(job)).await.unwrap();
+    loop {
+        match session.next().await {
+            FromWorker::Started(_) | FromWorker::ModelState(_) => {}
+            FromWorker::Failed(failed) => break assert_eq!(failed.attempt, 1),
+            other => panic!("it is not let go: {other:?}"),
+        }
+    }
+    let last = JobId::new();
+    session.assign(last, 1, run(), &link).await;
+    assert_eq!(play.begins().await.id, last, "the third attempt begins, of which nobody knows");
 }

@@ -205,6 +205,24 @@ impl Jobs {
         joined(id, &entries)
     }
 
+    /// Returns whose a job is. That of one that never was takes as long.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn tenant(&self, id: JobId) -> Result<Option<TenantId>, Error> {
+        let entry = self.store.get(&keys::request(id)).await?;
+        entry.map(|entry| Ok(stored::read_request(id, &entry)?.tenant)).transpose()
+    }
+
+    /// Returns a job but for its program, whoever's it is, as its followers are shown it.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn shown(&self, id: JobId) -> Result<Option<JobRecord>, Error> {
+        let found = self.read(&[id], PARTS - 1).await?.pop();
+        Ok(found.transpose()?.flatten().map(|(record, _)| record))
+    }
+
     /// Returns several jobs as [`Jobs::find`] does, with fewer questions to the store. Of each, in order, what is known:
     /// a record that this version cannot read is an error of its own.
     ///

@@ -109,7 +109,10 @@ impl Place {
     /// Returns the job whose payload or result lies there.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
-        self.0.split('/').find_map(|part| part.parse().ok())
+        // By its place and not by its looks: a tenant's name may look like a job's.
+        let mut parts = self.0.split('/');
+        parts.next().filter(|kind| matches!(*kind, "payloads" | "results"))?;
+        parts.nth(1)?.parse().ok()
     }
 
     /// Takes a path that [`Place::as_str`] gave.
@@ -287,15 +290,14 @@ impl Objects {
         done.unwrap_or_else(|_| Err(Error::silent(&format!("the object store, asked about {place},"), true, patience)))
     }
 
-    /// Yields the objects that have not been written to for `age`, whoever they belong to: those that nobody knows are left
-    /// from a request or a result that was cut off.
+    /// Yields the objects that have not been written to since a time, whoever they belong to: those that nobody knows are
+    /// left from a request or a result that was cut off.
     #[must_use]
-    pub fn older(&self, age: Duration) -> BoxStream<'static, Result<Place, Error>> {
-        let before = SystemTime::now().checked_sub(age);
+    pub fn older(&self, before: SystemTime) -> BoxStream<'static, Result<Place, Error>> {
         let found = self.store.list(None).filter_map(move |object| async move {
             match object {
                 Ok(object) => {
-                    let old = before.is_some_and(|before| SystemTime::from(object.last_modified) <= before);
+                    let old = SystemTime::from(object.last_modified) <= before;
                     old.then(|| Ok(Place(object.location.to_string())))
                 }
                 Err(object_store::Error::NotFound { .. }) => None,
@@ -492,10 +494,11 @@ mod tests {
         }
         let file = std::fs::File::options().append(true).open(folder.path().join(old.as_str())).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
-        let found: Vec<Place> = objects.older(Duration::from_secs(3600)).map(|place| place.unwrap()).collect().await;
+        let found: Vec<Place> =
+            objects.older(SystemTime::now() - Duration::from_secs(3600)).map(|place| place.unwrap()).collect().await;
         assert_eq!(found, [old]);
         assert_eq!(found[0].job(), Some(job));
-        assert_eq!(objects.older(Duration::ZERO).count().await, 2);
+        assert_eq!(objects.older(SystemTime::now()).count().await, 2);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub fn part(job: &JobRecord) -> Markup {
 }
 
 fn there(job: &JobRecord) -> bool {
-    !job.payload.is_empty() && job.payload.len() <= HELD as u64
+    !job.state.terminal() && job.payload_bytes <= HELD as u64
 }
 
 /// Draws it.
@@ -37,7 +37,8 @@ pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord
         return Err(Error::NoJob);
     }
     let turn = take_turn(gateway, principal).await?;
-    let bytes = gateway.objects.load(&job.payload).await?;
+    let (whole, _) = gateway.jobs.find(job.id).await?.filter(|(whole, _)| there(whole)).ok_or(Error::NoJob)?;
+    let bytes = gateway.objects.load(&whole.payload).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
         let program = Program::decode(&bytes).map_err(Error::internal)?;

@@ -11,7 +11,7 @@ use store::job::Event;
 use store::{Error, JobRecord, State};
 use tonic::Status;
 
-use super::{LET_GO, Leader, depart};
+use super::{AFTERWARDS, LET_GO, Leader, depart};
 use crate::crew::{Assigned, Link, Member, Phase, Replica, ReplicaState};
 use crate::policy::Told;
 use crate::sessions::{Closed, Hello, Hold};
@@ -182,11 +182,15 @@ impl Leader {
     fn adopt(&mut self, seat: Seat, hold: &Hold, record: &JobRecord) {
         self.orphans.remove(&hold.job);
         self.unsure.remove(&hold.job);
+        self.bounds.has(&record.live(0));
+        // What could not be written before it came back is true no longer.
+        self.unsettled.retain(|report| !report.misses(hold.job, hold.token));
         self.queue.adopt(&record.tenant);
         let now = self.pace.passed();
         let left = record.limits.run_time.saturating_sub(hold.ran) + self.config.grace;
         let (phase, left) = match hold.state {
             HeldState::Running => (Phase::Running, left),
+            HeldState::Writing => (Phase::Writing, AFTERWARDS),
             _ => (Phase::Given, self.config.start_time),
         };
         if phase == Phase::Running && record.state != State::Running {

@@ -39,8 +39,8 @@ impl Why {
 enum Due {
     /// It ran for longer than it may.
     TooLong(Duration),
-    /// Its worker has not begun with it.
-    NotBegun,
+    /// Its worker has not begun with it, or has not written its result.
+    NotDone,
     /// Its worker does not let go of it.
     Kept,
 }
@@ -112,7 +112,7 @@ impl Leader {
             for (job, assigned) in &mut member.jobs {
                 if assigned.deadline.take_if(|deadline| *deadline <= now).is_some() {
                     let what = match assigned.phase {
-                        Phase::Given => Due::NotBegun,
+                        Phase::Given | Phase::Writing => Due::NotDone,
                         Phase::Running => Due::TooLong(assigned.run_time),
                         Phase::Leaving => Due::Kept,
                     };
@@ -129,7 +129,7 @@ impl Leader {
                     self.reports.push(Report::of(job, token, Told::Happened(event)));
                 }
                 // It runs again once this worker has let go of it.
-                Due::NotBegun => self.let_go(job, false),
+                Due::NotDone => self.let_go(job, false),
                 Due::Kept => {
                     tracing::warn!(%job, "a worker does not let go of a job, and is given up");
                     gone.push((seat, Why::Silent));

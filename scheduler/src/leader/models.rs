@@ -174,11 +174,12 @@ impl Leader {
         let wanted: BTreeSet<&ModelKey> = specifications.iter().map(|specification| &specification.key).collect();
         let gone: Vec<ModelKey> = self.hosted.all.keys().filter(|key| !wanted.contains(key)).cloned().collect();
         for key in gone {
+            // First: where that fails, it is looked for again, or gateways would take jobs for it.
+            self.hosted.models.remove(&key).await?;
             self.hosted.all.remove(&key);
             self.view.withdraw(&key);
             self.queue.forget(&key);
             self.hosted.failures.retain(|(model, _), _| *model != key);
-            self.hosted.models.remove(&key).await?;
             self.hosted.change();
         }
         for specification in specifications {

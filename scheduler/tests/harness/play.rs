@@ -99,17 +99,19 @@ impl Cluster {
     }
 
     pub async fn submit_limited(&self, tenant: &str, run_time: Duration) -> JobId {
-        let record = JobRecord {
-            limits: Limits { run_time, ..Limits::default() },
-            ..JobRecord::queued(
-                JobId::new(),
-                TenantId::new(tenant),
-                KeyId::new("key"),
-                model(),
-                Blob::Inline(Bytes::from_static(b"program")),
-                self.day.unix_millis(),
-            )
-        };
+        self.submit_as(tenant, |record| record.limits = Limits { run_time, ..Limits::default() }).await
+    }
+
+    pub async fn submit_as(&self, tenant: &str, set: impl FnOnce(&mut JobRecord)) -> JobId {
+        let mut record = JobRecord::queued(
+            JobId::new(),
+            TenantId::new(tenant),
+            KeyId::new("key"),
+            model(),
+            Blob::Inline(Bytes::from_static(b"program")),
+            self.day.unix_millis(),
+        );
+        set(&mut record);
         assert_eq!(self.jobs.accept(&record).await.unwrap(), Accepted::New);
         record.id
     }
@@ -313,6 +315,11 @@ impl Worker {
     pub async fn started(&self, assign: &v1::Assign) {
         let (job_id, attempt, epoch) = (assign.job_id.clone(), assign.attempt, assign.epoch);
         self.tell(FromWorker::Started(v1::Started { job_id, attempt, epoch })).await;
+    }
+
+    pub async fn ran(&self, assign: &v1::Assign) {
+        let (job_id, attempt, epoch) = (assign.job_id.clone(), assign.attempt, assign.epoch);
+        self.tell(FromWorker::Ran(v1::Ran { job_id, attempt, epoch })).await;
     }
 
     pub async fn log(&self, assign: &v1::Assign, number: u32, text: &str) {

@@ -111,10 +111,9 @@ pub fn model() -> ModelKey {
     ModelKey::new("test/tiny", None)
 }
 
-/// Makes a job of these words, with its program in its place.
-pub async fn queued(objects: &Objects, words: &str, limits: Limits) -> JobRecord {
-    let (id, tenant) = (JobId::new(), TenantId::new("lab"));
-    let program = Program {
+/// Makes a program of these words.
+pub fn program(words: &str) -> Program {
+    Program {
         model: model(),
         env: Env::default(),
         entry: Entry::Session,
@@ -123,8 +122,13 @@ pub async fn queued(objects: &Objects, words: &str, limits: Limits) -> JobRecord
         heap: Heap::default(),
         locals: Vec::new(),
         globals: Vec::new(),
-    };
-    let bytes = program.encode().unwrap();
+    }
+}
+
+/// Makes a job of these words, with its program in its place.
+pub async fn queued(objects: &Objects, words: &str, limits: Limits) -> JobRecord {
+    let (id, tenant) = (JobId::new(), TenantId::new("lab"));
+    let bytes = program(words).encode().unwrap();
     let payload = objects.keep(&Place::payload(&tenant, id), bytes.into()).await.unwrap();
     // What waits must not expire, however long ago it says it was accepted.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::plan::{At, Number, Plan, Resident};
+use super::plan::{At, Number, Plan, Resident, Room};
 use super::{Move, Urgency};
 use crate::cluster::Stage;
 
@@ -117,8 +117,17 @@ impl Plan<'_> {
         (node, room): (usize, usize),
         need: i128,
     ) -> Option<(f64, Vec<At>)> {
+        let Room { free, leaving, loose, .. } = self.rooms[room];
+        let had = free + leaving;
+        let may_leave = match urgency {
+            Urgency::Booked(_) => loose.all,
+            Urgency::Waited(_) => loose.rested,
+            Urgency::BelowMin | Urgency::Backlog(_) => loose.idle,
+        };
+        if had + may_leave < need {
+            return None;
+        }
         let mut able: Vec<(bool, f64, At)> = Vec::new();
-        let had = self.rooms[room].free + self.rooms[room].leaving;
         let mut most = had;
         let here = &self.nodes[node];
         let own =
@@ -167,15 +176,14 @@ impl Plan<'_> {
         if replica.stage != Stage::Ready || hosted.model.pinned || resident.going || hosted.ready <= hosted.wanted.min {
             return false;
         }
-        let rested = resident.stayed || !resident.asked_for;
         match urgency {
             // It was told in time to end what it does.
             Urgency::Booked(_) => true,
             // With jobs only for somebody who has waited for as long as it had to stay.
             Urgency::Waited(since) => {
-                rested && (replica.jobs == 0 || self.now.saturating_sub(since) >= resident.residence)
+                resident.is_rested() && (replica.jobs == 0 || self.now.saturating_sub(since) >= resident.residence)
             }
-            Urgency::BelowMin | Urgency::Backlog(_) => rested && replica.jobs == 0,
+            Urgency::BelowMin | Urgency::Backlog(_) => resident.is_rested() && replica.jobs == 0,
         }
     }
 

@@ -109,6 +109,19 @@ pub(super) struct Room<'a> {
     pub free: i128,
     /// Bytes of those who leave.
     pub leaving: i128,
+    /// Bytes of those who may leave at most, by what it is for: so that a place is passed over without a look at each of them.
+    pub loose: Loose,
+}
+
+/// Bytes of replicas that are ready and not pinned. Nobody comes to be one of them while the cluster is arranged.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Loose {
+    /// Of all.
+    pub all: i128,
+    /// Of those that have stayed for long enough, or that nobody asks for.
+    pub rested: i128,
+    /// Of those of them that have no jobs.
+    pub idle: i128,
 }
 
 /// The numbers of models by their names.
@@ -181,9 +194,27 @@ impl<'a> Plan<'a> {
         for node in 0..plan.nodes.len() {
             for place in 0..plan.nodes[node].residents.len() {
                 plan.spans((node, place));
+                plan.note_loose((node, place));
             }
         }
         plan
+    }
+
+    /// Notes on its devices what would be free there if a replica left.
+    fn note_loose(&mut self, at: At) {
+        let resident = &self.nodes[at.0].residents[at.1];
+        let replica = resident.replica;
+        let pinned = resident.model.is_none_or(|number| self.models[number].model.pinned);
+        if replica.stage != Stage::Ready || pinned {
+            return;
+        }
+        let bytes = i128::from(replica.bytes);
+        let rested = if resident.is_rested() { bytes } else { 0 };
+        let idle = if replica.jobs == 0 { rested } else { 0 };
+        for room in resident.room.into_iter().chain(resident.beside.iter().copied()) {
+            let loose = &mut self.rooms[room].loose;
+            *loose = Loose { all: loose.all + bytes, rested: loose.rested + rested, idle: loose.idle + idle };
+        }
     }
 
     /// Takes in what a replica has of devices beside its own.
@@ -215,7 +246,7 @@ impl<'a> Plan<'a> {
         let (place, first) = (self.nodes.len(), self.rooms.len());
         let room = |(device, bytes): (&'a String, &u64)| {
             let all = i128::from(*bytes);
-            Room { device, all, free: all, leaving: 0 }
+            Room { device, all, free: all, leaving: 0, loose: Loose::default() }
         };
         self.rooms.extend(node.devices.iter().map(room));
         let rooms = first..self.rooms.len();
@@ -315,6 +346,13 @@ impl<'a> Plan<'a> {
         #[expect(clippy::cast_precision_loss, reason = "a count of nodes")]
         let held = (*held).max(1) as f64;
         seconds * self.load_time(node, number).as_secs_f64().max(0.001) / held
+    }
+}
+
+impl Resident<'_> {
+    /// Returns whether it has stayed for as long as it may, if it is asked for.
+    pub fn is_rested(&self) -> bool {
+        self.stayed || !self.asked_for
     }
 }
 

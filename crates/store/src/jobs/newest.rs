@@ -83,8 +83,7 @@ impl Jobs {
         };
         let (last, mut older) = match after {
             Some(Before::Ended { hour, id }) => (hour, id),
-            // The clock that told an end may be ahead.
-            _ => (now / keys::HOUR + 1, JobId::MAX),
+            _ => (self.last_hour(now / keys::HOUR).await?, JobId::MAX),
         };
         let mut looked = 0;
         for hour in (oldest..=last).rev() {
@@ -107,6 +106,19 @@ impl Jobs {
             older = JobId::MAX;
         }
         Ok(newest)
+    }
+
+    /// Returns the last hour in which a job has ended, if it is later than one: the clock that told an end may have been ahead.
+    async fn last_hour(&self, from: u64) -> Result<u64, Error> {
+        let mut last = from;
+        loop {
+            let after = Some(keys::ended_in(last + 1));
+            let later = self.store.range(Range { after, ..Range::of(keys::all_ended()).limit(1) }).await?;
+            match later.entries.first().and_then(|entry| keys::ended_hour(&entry.key)) {
+                Some(hour) => last = hour,
+                None => return Ok(last),
+            }
+        }
     }
 
     /// Returns the wanted ones of those that have not ended and are older than one, the newest first.
@@ -224,6 +236,9 @@ mod tests {
             let other = Wanted { model: Some(ModelKey::new("other", None)), ..Wanted::default() };
             assert_eq!(all(&jobs, &other, limit).await, []);
         }
+        // By a clock that was ahead.
+        jobs.transition(ids[5], 0, &Event::Expired, 14 * HOUR).await.unwrap();
+        assert_eq!(all(&jobs, &Wanted::default(), 2).await, pick(&[4, 3, 5, 0, 2, 1]));
         for text in ["", "live", "live.x", "x.y", "1.2"] {
             assert!(text.parse::<Before>().is_err(), "{text}");
         }
