@@ -772,3 +772,38 @@ except RuntimeError as e: print(e)
 m.apply(lambda k: nn.init.constant_(k.weight, 0.5) if isinstance(k, nn.Linear) else None); print(m.l.weight, m(x)); q = nn.Sequential(nn.Linear(2, 2), nn.Tanh()); print(q[0].weight.shape, len(q), q[-1], [type(k).__name__ for k in q]); q.append(nn.Dropout(0.1)); print(q)
 with torch.no_grad(): q[0].weight.fill_(1.0); q[0].bias.zero_()
 opt = torch.optim.SGD(q.parameters(), lr=0.1, momentum=0.9); l = q.eval()(torch.ones(1, 2)).sum(); l.backward(); print(q[0].weight.grad); opt.step(); opt.zero_grad(); print(q[0].weight, q[0].weight.grad, opt)
+#### shared memory and keys
+import torch, numpy as np, json, re
+from collections import deque
+a = np.ones(3); t = torch.as_tensor(a); t += 1; u = torch.asarray(a); u[0] = 9; c = torch.as_tensor(a, dtype=torch.float32); c += 5; d = torch.tensor(a); d += 7; print(a, t, c)
+x = torch.ones(2, 3); print({(2, 3): "found"}[x.shape], {x.shape: 1}[(2, 3)], hash(x.shape) == hash((2, 3)), x.shape in {(2, 3)}, callable(x), callable(a), callable(x.shape), callable(torch.float32), callable(torch.nn.ReLU()))
+w = torch.tensor([2.0, 3.0], requires_grad=True); y = w * w; w.data += 1; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
+for f in [lambda: torch.nn.functional.embedding(torch.ones(2), torch.ones(3, 2)), lambda: torch.autograd.grad((w * 2).sum(), [w, torch.ones(1, requires_grad=True)])]:
+    try: print(f())
+    except RuntimeError as e: print(e)
+y = w.exp(); y += 1
+try: y.sum().backward()
+except RuntimeError as e: print(e)
+print(torch.unravel_index(torch.tensor([5, 7], dtype=torch.int32), (3, 4)), json.dumps({"a": np.float64(0.5), "b": [np.mean([1.0, 2.0])], "s": x.shape}))
+for v in [np.float32(1), np.int64(2), x]:
+    try: json.dumps(v)
+    except TypeError as e: print(e)
+def kind(v):
+    match v:
+        case [a, *rest]: return a, rest
+        case int(): return "int"
+    return "none"
+print(kind(deque([1, 2])), kind(x.shape), kind(3))
+class P: __match_args__ = ("x",)
+for f in [lambda v: int(1, 2), lambda v: P(1, 2)]: pass
+def two(v):
+    match v:
+        case int(a, b): return a
+def three(v):
+    match v:
+        case P(a, b): return a
+for f, v in [(two, 1), (three, P())]:
+    try: print(f(v))
+    except TypeError as e: print(e)
+try: iter(5, 6)
+except TypeError as e: print(e)
