@@ -293,11 +293,15 @@ impl Part {
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Key => "dict_keys",
-            Self::Value => "dict_values",
-            Self::Item => "dict_items",
+    /// Returns the name of the type of a dict's view.
+    pub(crate) fn name(self, dict: &Dict) -> &'static str {
+        match (dict.kind(), self) {
+            (Kind::Ordered, Self::Key) => "odict_keys",
+            (Kind::Ordered, Self::Value) => "odict_values",
+            (Kind::Ordered, Self::Item) => "odict_items",
+            (_, Self::Key) => "dict_keys",
+            (_, Self::Value) => "dict_values",
+            (_, Self::Item) => "dict_items",
         }
     }
 
