@@ -30,11 +30,18 @@ impl<M: Model> Nnsight<M> {
         let job = Rc::clone(job);
         match name {
             "save" => Some(Value::native("save", move |_machine, args| {
+                let given = args.positional.len();
+                if given > 2 {
+                    return Err(Raise::type_error(format!(
+                        "save() takes from 1 to 2 positional arguments but {given} were given"
+                    )));
+                }
                 let value = python::parameter(&args, 0, "value")
                     .ok_or_else(|| Raise::type_error("save() missing 1 required positional argument: 'value'"))?;
                 job.save(&value);
                 Ok(value.into())
             })),
+            "__version__" => Some(Value::from("0.8.1")),
             "OutOfOrderError" => Some(Value::Class(out_of_order_class())),
             "NNsightDeprecationWarning" => Some(Value::Class(deprecation_class())),
             name => EnvoyClass::named(name),

@@ -172,11 +172,15 @@ impl HostObject for ModelOutput {
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         let fields = self.fields();
         match name {
-            "keys" => Ok(python::list(machine, fields.iter().map(|(name, _)| Value::string(*name)).collect())?.into()),
-            "values" => Ok(python::list(machine, self.values())?.into()),
-            "items" => {
-                let pairs = fields.into_iter().map(|(name, value)| Value::tuple(vec![Value::string(name), value]));
-                Ok(python::list(machine, pairs.collect())?.into())
+            "keys" | "values" | "items" => {
+                args.none(name)?;
+                // It is an `OrderedDict`.
+                let dict = Value::Dict(Rc::new(interpreter::Dict::ordered(fields)));
+                let (machine, name) = (machine.clone(), name.to_owned());
+                Ok(Outcome::Later(Box::pin(async move {
+                    let view = machine.get_attribute(&dict, &name).await?;
+                    machine.call(&view, Args::default()).await
+                })))
             }
             "to_tuple" => Ok(Value::tuple(self.values()).into()),
             "get" => {

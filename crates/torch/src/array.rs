@@ -125,11 +125,12 @@ pub fn of_tensor(machine: &Machine, tensor: &Tensor) -> Result<Value, Raise> {
 ///
 /// # Errors
 /// `TypeError` for anything else.
-pub fn to_tensor(machine: &Machine, value: &Value) -> HostResult {
+pub fn to_tensor(machine: &Machine, value: &Value) -> Result<Tensor, Raise> {
     match python::host::<Array>(value) {
         Some(array) => {
-            let device = Job::of(machine).device();
-            python::ready(create::convert(machine, array.tensor(machine)?, None, Some(device))?)
+            // Another object, even where the array is one's that came of a tensor.
+            let own = dispatch::tensor(machine, "detach", "", &[array.tensor(machine)?.into()])?;
+            create::convert(machine, own, None, Some(Job::of(machine).device()))
         }
         None => Err(Raise::type_error(format!("expected np.ndarray (got {})", python::type_name(value)))),
     }
@@ -441,6 +442,10 @@ impl HostObject for Array {
             false => "numpy.ndarray".into(),
             true => format!("numpy.{}", self.tensor.dtype().name()).into(),
         }
+    }
+
+    fn is_callable(&self) -> bool {
+        false
     }
 
     fn as_any(&self) -> &dyn Any {

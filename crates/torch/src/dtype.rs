@@ -116,6 +116,10 @@ impl HostObject for Object {
         "torch.dtype".into()
     }
 
+    fn is_callable(&self) -> bool {
+        false
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -293,6 +297,10 @@ impl From<Device> for tch::Device {
 impl HostObject for Device {
     fn type_name(&self) -> Cow<'static, str> {
         "torch.device".into()
+    }
+
+    fn is_callable(&self) -> bool {
+        false
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -19,7 +19,7 @@ impl Raising for Failure {
 
 impl Raising for Problem {
     fn raise(self) -> Raise {
-        let text = self.text;
+        let text = named(self.text);
         match self.kind {
             error::INDEX => Raise::index_error(text),
             error::VALUE => Raise::value_error(text),
@@ -33,4 +33,24 @@ impl Raising for Problem {
             }
         }
     }
+}
+
+/// Words a message as PyTorch's Python does: `torch.FloatTensor` for `CPUFloatType`.
+fn named(text: String) -> String {
+    const UNUSED: &str = "of the differentiated Tensors appears to not have been used";
+    if let Some((_, rest)) = text.split_once(UNUSED).filter(|(before, _)| before.starts_with("element ")) {
+        return format!("One {UNUSED}{rest}");
+    }
+    const DEVICES: [(&str, &str); 2] = [("CPU", "torch."), ("CUDA", "torch.cuda.")];
+    const TYPES: [&str; 8] = ["Byte", "Char", "Double", "Float", "Int", "Long", "Short", "Half"];
+    if !DEVICES.iter().any(|(device, _)| text.contains(device)) {
+        return text;
+    }
+    let mut named = text;
+    for (device, module) in DEVICES {
+        for of in TYPES {
+            named = named.replace(&format!("{device}{of}Type"), &format!("{module}{of}Tensor"));
+        }
+    }
+    named
 }

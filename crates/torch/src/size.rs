@@ -157,9 +157,12 @@ impl HostObject for Size {
         Ok(Some(Box::new(Items::new(self.0.iter().map(|&size| Value::Int(size)).collect()))))
     }
 
-    fn hash(&self, _: &Machine) -> Result<Option<i64>, Raise> {
-        let mix = |hash: i64, size: &i64| hash.wrapping_mul(1_000_003) ^ size;
-        Ok(Some(self.0.iter().fold(3_430_008, mix)))
+    fn number(&self) -> Option<Value> {
+        Some(self.tuple())
+    }
+
+    fn is_callable(&self) -> bool {
+        false
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {

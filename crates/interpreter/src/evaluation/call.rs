@@ -336,7 +336,7 @@ fn too_many(
     let required = positional.saturating_sub(defaults.positional.len());
     let takes =
         if required == positional { positional.to_string() } else { format!("from {required} to {positional}") };
-    let plural = if positional == 1 { "" } else { "s" };
+    let plural = if positional == 1 && required == positional { "" } else { "s" };
     let keyword_only = code.slots.iter().skip(positional).take(parameters.keyword_only);
     let keyword_given = keyword_only.filter(|name| keyword.iter().any(|(other, _)| other == *name)).count();
     let were = if given == 1 && keyword_given == 0 { "was" } else { "were" };

@@ -21,6 +21,26 @@ pub fn build(machine: &Machine, items: impl Into<Items>, frozen: bool) -> HostRe
     operators::then(machine, added, move |_, _| Ok(Value::Set(set).into()))
 }
 
+/// Makes the set of a display. One of three constants or more is a copy of one that CPython keeps.
+///
+/// # Errors
+/// As [`build`].
+pub fn display(machine: &Machine, items: Vec<Value>, constant: bool) -> HostResult {
+    let built = build(machine, items, false);
+    if !constant {
+        return built;
+    }
+    operators::then(machine, built, |machine, built| {
+        let Value::Set(first) = built else { return Ok(built.into()) };
+        // It keeps one that is made again of the first.
+        let kept = Set::new(true);
+        for (key, original) in first.entries() {
+            kept.insert(machine, key, original)?;
+        }
+        Ok(Value::Set(Rc::new(kept.copy(machine, false)?)).into())
+    })
+}
+
 /// Goes on with the key of a value, at once where no user code must be asked. A `set` is looked for as a frozen one.
 pub fn with_key(
     machine: &Machine,
@@ -62,7 +82,9 @@ pub fn operate(machine: &Machine, method: &'static str, left: Value, others: Vec
     let machine = machine.clone();
     let work = {
         let machine = machine.clone();
-        move |left: Rc<Set>, other: Rc<Set>| operate_sets(&machine, method, &left, &other, frozen)
+        move |left: Rc<Set>, other: Rc<Set>, given: bool| {
+            operate_sets(&machine, method, &left, Other { set: &other, given }, frozen)
+        }
     };
     // All sets of builtin elements: no need to wait for anything.
     if let Value::Set(left) = &left
@@ -70,7 +92,7 @@ pub fn operate(machine: &Machine, method: &'static str, left: Value, others: Vec
         && !left.has_user_keys()
         && !other.has_user_keys()
     {
-        return Ok(work(Rc::clone(left), Rc::clone(other))?.into());
+        return Ok(work(Rc::clone(left), Rc::clone(other), true)?.into());
     }
     later(async move {
         let mut left = as_set(&machine, left, None).await?;
@@ -79,8 +101,9 @@ pub fn operate(machine: &Machine, method: &'static str, left: Value, others: Vec
         }
         let mut result = Value::None;
         for other in others {
+            let given = matches!(other, Value::Set(_));
             let other = as_set(&machine, other, Some(&left)).await?;
-            result = work(Rc::clone(&left), other)?;
+            result = work(Rc::clone(&left), other, given)?;
             if let Value::Set(set) = &result {
                 left = Rc::clone(set);
             }
@@ -152,13 +175,23 @@ async fn as_set(machine: &Machine, value: Value, against: Option<&Rc<Set>>) -> R
     Ok(set)
 }
 
-fn operate_sets(
-    machine: &Machine,
-    method: &str,
-    left: &Rc<Set>,
-    other: &Rc<Set>,
-    frozen: bool,
-) -> Result<Value, Raise> {
+/// What a method is given: a set, or the set of an iterable that is none, which is gone through in its own order.
+struct Other<'a> {
+    set: &'a Set,
+    given: bool,
+}
+
+impl Other<'_> {
+    fn entries(&self) -> Vec<(Key, Value)> {
+        match self.given {
+            true => self.set.entries(),
+            false => self.set.table().iter().map(|entry| (entry.key.clone(), entry.original.clone())).collect(),
+        }
+    }
+}
+
+fn operate_sets(machine: &Machine, method: &str, left: &Set, right: Other<'_>, frozen: bool) -> Result<Value, Raise> {
+    let other = right.set;
     machine.charge_fuel((left.len() + other.len()) as u64 / 2)?;
     let result = match method {
         "issubset" => return Ok(Value::Bool(compare(machine, Operator::LessEqual, left, other)?)),
@@ -169,23 +202,29 @@ fn operate_sets(
         "union" => left.copy(machine, frozen)?,
         _ => Set::new(frozen),
     };
-    let keep = |from: &Set, wanted: &dyn Fn(&Key) -> bool| -> Result<(), Raise> {
-        for entry in from.table().iter() {
-            ledger::scanned(machine, 2 * entry.key.weight())?;
-            if !wanted(&entry.key) {
-                continue;
+    let keep = |from: Vec<(Key, Value)>, wanted: &dyn Fn(&Key) -> bool| -> Result<(), Raise> {
+        for (key, original) in from {
+            ledger::scanned(machine, 2 * key.weight())?;
+            if wanted(&key) {
+                result.insert(machine, key, original)?;
             }
-            result.insert(machine, entry.key.clone(), entry.original.clone())?;
         }
         Ok(())
     };
     match method {
-        "union" => keep(other, &|_| true)?,
-        "intersection" => keep(left, &|key| other.contains(key))?,
-        "difference" => keep(left, &|key| !other.contains(key))?,
+        "union" if right.given => result.merge(machine, other)?,
+        "union" => keep(right.entries(), &|_| true)?,
+        // The smaller of two sets is gone through, the right one where they are equally large.
+        "intersection" if right.given && other.len() > left.len() => keep(left.entries(), &|key| other.contains(key))?,
+        "intersection" => keep(right.entries(), &|key| left.contains(key))?,
+        "difference" => keep(left.entries(), &|key| !other.contains(key))?,
         _ => {
-            keep(left, &|key| !other.contains(key))?;
-            keep(other, &|key| !left.contains(key))?;
+            result.merge(machine, other)?;
+            for (key, original) in left.entries() {
+                if result.remove(&key).is_none() {
+                    result.insert(machine, key, original)?;
+                }
+            }
         }
     }
     Ok(Value::Set(Rc::new(result)))

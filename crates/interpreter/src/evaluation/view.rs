@@ -20,6 +20,10 @@ pub struct View {
 }
 
 impl View {
+    fn name(&self) -> &'static str {
+        self.part.name(&self.dict)
+    }
+
     /// Looks at a dict.
     pub fn new(dict: Rc<Dict>, part: Part) -> Self {
         Self { dict, part }
@@ -47,7 +51,7 @@ impl View {
 
 impl HostObject for View {
     fn type_name(&self) -> Cow<'static, str> {
-        self.part.name().into()
+        self.name().into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -135,7 +139,7 @@ impl HostObject for View {
     fn hash(&self, _: &Machine) -> Result<Option<i64>, Raise> {
         match self.part {
             Part::Value => Ok(None),
-            _ => Err(Raise::type_error(format!("unhashable type: '{}'", self.part.name()))),
+            _ => Err(Raise::type_error(format!("unhashable type: '{}'", self.name()))),
         }
     }
 

@@ -242,6 +242,11 @@ pub trait HostObject: Any {
         None
     }
 
+    /// Says whether `callable(self)` is true.
+    fn is_callable(&self) -> bool {
+        true
+    }
+
     /// `repr(self)`; the default is `<type object>`.
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         Ok(None)
@@ -326,6 +331,11 @@ pub trait HostObject: Any {
         name: &str,
         value: &Value,
     ) -> HostResult {
+        Ok(Outcome::NotImplemented)
+    }
+
+    /// Unbinds an attribute that an instance does not have itself. `NotImplemented`: there is none.
+    fn delete_instance_attribute(self: Rc<Self>, machine: &Machine, instance: &Value, name: &str) -> HostResult {
         Ok(Outcome::NotImplemented)
     }
 }

@@ -28,7 +28,7 @@ pub fn torch(name: &str) -> Option<Native> {
         },
         "as_tensor" => as_tensor,
         "asarray" => as_array,
-        "from_numpy" => |machine, args| crate::array::to_tensor(machine, &args.one("from_numpy")?),
+        "from_numpy" => |machine, args| python::ready(crate::array::to_tensor(machine, &args.one("from_numpy")?)?),
         "scalar_tensor" => |machine, args| {
             let parameters = ["s", "dtype", "device", "requires_grad"];
             let [data, dtype, device, requires_grad] = args.bind("scalar_tensor", parameters, 1)?;
@@ -328,7 +328,11 @@ fn as_array(machine: &Machine, args: Args) -> HostResult {
 
 /// Makes a tensor that shares the memory of what is one already, unless another type or device is asked for.
 fn shared(machine: &Machine, data: Value, dtype: Option<Value>, device: Option<Value>) -> HostResult {
-    match Tensor::of(&data) {
+    let own = match python::host::<crate::array::Array>(&data) {
+        Some(array) if !array.is_scalar() => Some(crate::array::to_tensor(machine, &data)?),
+        _ => Tensor::of(&data),
+    };
+    match own {
         Some(tensor) => {
             let device = match python::given(device) {
                 Some(device) => Device::of_value(&device)?,
@@ -566,7 +570,7 @@ fn unravel_index(machine: &Machine, args: Args) -> HostResult {
         Some(shape) => Size::construct(machine, positional([shape]))?.sizes().to_vec(),
         None => Vec::new(),
     };
-    let mut rest = indices;
+    let mut rest = create::convert(machine, indices, Some(DType::Int64), None)?;
     let mut parts = Vec::with_capacity(shape.len());
     for &size in shape.iter().rev() {
         let size = Argument::Wrapped(Number::Int(size));

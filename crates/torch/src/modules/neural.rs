@@ -133,6 +133,12 @@ pub(super) fn swap(machine: &Machine, module: &Value, name: &str, value: Value) 
         set_own(module, name, value);
         return Ok(before);
     }
+    if let Some(container) = python::host::<Container>(module)
+        && let Some((_, before)) = container.members().into_iter().find(|(known, _)| known == name)
+    {
+        container.set_member(name, value);
+        return Ok(before);
+    }
     base::swap(machine, module, name, value)?
         .ok_or_else(|| Raise::attribute_error(format!("the module has no parameter or buffer {name}")))
 }
@@ -155,25 +161,41 @@ pub(super) fn is_module(value: &Value) -> bool {
     host::<Layer>(value).is_some() || host::<Container>(value).is_some() || base::is_instance(value)
 }
 
-/// Refuses to put anything but a parameter, or nothing, where a module has a parameter.
+/// Refuses to put anything but a parameter, or nothing, where a module has a parameter, and so with modules inside it.
 pub(super) fn refuse_assignment(before: Option<&Value>, name: &str, value: &Value) -> Result<(), Raise> {
     let is_parameter = |value: &Value| Tensor::of(value).is_some_and(|tensor| tensor.is_parameter());
-    if !before.is_some_and(is_parameter) || is_parameter(value) || matches!(value, Value::None) {
+    if is_parameter(value) || matches!(value, Value::None) {
         return Ok(());
     }
-    let kind = match Tensor::of(value) {
-        Some(tensor) => crate::tensor::legacy_name(&tensor).to_owned(),
-        None => crate::python::type_name(value),
+    let (what, expected) = match before {
+        Some(before) if is_parameter(before) => ("parameter", "torch.nn.Parameter"),
+        Some(before) if is_module(before) && !is_module(value) => ("child module", "torch.nn.Module"),
+        _ => return Ok(()),
     };
-    Err(Raise::type_error(format!(
-        "cannot assign '{kind}' as parameter '{name}' (torch.nn.Parameter or None expected)"
-    )))
+    let kind = type_name(value);
+    Err(Raise::type_error(format!("cannot assign '{kind}' as {what} '{name}' ({expected} or None expected)")))
 }
 
-/// Writes a module as PyTorch does: what describes it, or a line for each module inside.
-pub(super) fn described(machine: &Machine, name: &str, extra: &str, module: &Value) -> Result<String, Raise> {
-    let mut lines = Vec::new();
-    for (child, value) in members(module).into_iter().filter(|(_, value)| is_module(value)) {
+/// Names the type of a value as PyTorch does in messages.
+pub(super) fn type_name(value: &Value) -> String {
+    match Tensor::of(value) {
+        Some(tensor) if tensor.is_parameter() => "torch.nn.parameter.Parameter".to_owned(),
+        Some(tensor) => crate::tensor::legacy_name(&tensor).to_owned(),
+        None => crate::python::type_name(value),
+    }
+}
+
+/// Writes a module as PyTorch does: what describes it, and a line for each module inside; one for all that follow each other
+/// and are written alike, where they are `gathered`.
+pub(super) fn described(
+    machine: &Machine,
+    name: &str,
+    extra: &str,
+    members: Vec<(String, Value)>,
+    gathered: bool,
+) -> Result<String, Raise> {
+    let mut texts: Vec<(String, String, String, usize)> = Vec::new();
+    for (child, value) in members.into_iter().filter(|(_, value)| is_module(value)) {
         let text = match &value {
             Value::Host(object) => machine.recurse(|| object.repr(machine))?,
             Value::Instance(_) => match written::member(machine, "torch.nn.Module", "__repr__")? {
@@ -185,11 +207,23 @@ pub(super) fn described(machine: &Machine, name: &str, extra: &str, module: &Val
             },
             _ => None,
         };
-        lines.push(format!("  ({child}): {}", text.unwrap_or_default().replace('\n', "\n  ")));
+        let text = text.unwrap_or_default().replace('\n', "\n  ");
+        match texts.last_mut() {
+            Some((_, last, before, count)) if gathered && *before == text => {
+                *last = child;
+                *count += 1;
+            }
+            _ => texts.push((child.clone(), child, text, 1)),
+        }
     }
-    Ok(match (extra, lines.is_empty()) {
-        (extra, true) => format!("{name}({extra})"),
-        ("", false) => format!("{name}(\n{}\n)", lines.join("\n")),
-        (extra, false) => format!("{name}(\n  {extra}\n{}\n)", lines.join("\n")),
+    let inside = texts.into_iter().map(|(first, last, text, count)| match count {
+        1 => format!("({first}): {text}"),
+        _ => format!("({first}-{last}): {count} x {text}"),
+    });
+    let lines: Vec<String> = extra.lines().map(str::to_owned).chain(inside).collect();
+    Ok(match lines.as_slice() {
+        [] => format!("{name}()"),
+        [only] if *only == extra => format!("{name}({only})"),
+        lines => format!("{name}(\n  {}\n)", lines.join("\n  ")),
     })
 }

@@ -96,6 +96,10 @@ impl HostObject for Object {
         Some(Vec::new())
     }
 
+    fn is_callable(&self) -> bool {
+        false
+    }
+
     fn memory(&self) -> Option<usize> {
         self.pending().is_none().then(|| self.tensor().storage())
     }

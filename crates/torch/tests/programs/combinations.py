@@ -772,3 +772,74 @@ except RuntimeError as e: print(e)
 m.apply(lambda k: nn.init.constant_(k.weight, 0.5) if isinstance(k, nn.Linear) else None); print(m.l.weight, m(x)); q = nn.Sequential(nn.Linear(2, 2), nn.Tanh()); print(q[0].weight.shape, len(q), q[-1], [type(k).__name__ for k in q]); q.append(nn.Dropout(0.1)); print(q)
 with torch.no_grad(): q[0].weight.fill_(1.0); q[0].bias.zero_()
 opt = torch.optim.SGD(q.parameters(), lr=0.1, momentum=0.9); l = q.eval()(torch.ones(1, 2)).sum(); l.backward(); print(q[0].weight.grad); opt.step(); opt.zero_grad(); print(q[0].weight, q[0].weight.grad, opt)
+#### shared memory and keys
+import torch, numpy as np, json, re
+from collections import deque
+a = np.ones(3); t = torch.as_tensor(a); t += 1; u = torch.asarray(a); u[0] = 9; c = torch.as_tensor(a, dtype=torch.float32); c += 5; d = torch.tensor(a); d += 7; print(a, t, c)
+x = torch.ones(2, 3); print({(2, 3): "found"}[x.shape], {x.shape: 1}[(2, 3)], hash(x.shape) == hash((2, 3)), x.shape in {(2, 3)}, callable(x), callable(a), callable(x.shape), callable(torch.float32), callable(torch.nn.ReLU()))
+w = torch.tensor([2.0, 3.0], requires_grad=True); y = w * w; w.data += 1; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
+for f in [lambda: torch.nn.functional.embedding(torch.ones(2), torch.ones(3, 2)), lambda: torch.autograd.grad((w * 2).sum(), [w, torch.ones(1, requires_grad=True)])]:
+    try: print(f())
+    except RuntimeError as e: print(e)
+y = w.exp(); y += 1
+try: y.sum().backward()
+except RuntimeError as e: print(e)
+print(torch.unravel_index(torch.tensor([5, 7], dtype=torch.int32), (3, 4)), json.dumps({"a": np.float64(0.5), "b": [np.mean([1.0, 2.0])], "s": x.shape}))
+for v in [np.float32(1), np.int64(2), x]:
+    try: json.dumps(v)
+    except TypeError as e: print(e)
+def kind(v):
+    match v:
+        case [a, *rest]: return a, rest
+        case int(): return "int"
+    return "none"
+print(kind(deque([1, 2])), kind(x.shape), kind(3))
+class P: __match_args__ = ("x",)
+for f in [lambda v: int(1, 2), lambda v: P(1, 2)]: pass
+def two(v):
+    match v:
+        case int(a, b): return a
+def three(v):
+    match v:
+        case P(a, b): return a
+for f, v in [(two, 1), (three, P())]:
+    try: print(f(v))
+    except TypeError as e: print(e)
+try: iter(5, 6)
+except TypeError as e: print(e)
+#### sets of numbers are gone through as CPython goes through them
+a, b, L = {97, 8, 32, 15, 63, 57, 60, 83, 48, 26}, {12, 62, 3, 49, 55, 77, 97, 98, 0, 89, 57, 34, 92, 29}, [75, 13, 40, 3, 2, 3, 83, 69, 1, 48, 87, 27, 54, 92]; c = a & b; print((a, b, set(L), c))
+a, b = {25778, 38600, 55921, 2262, 31472, 15908, 48741, 52258, 26495, 27152, 43564, 11338, 24059, 35966}, {57850, 46074, 50845, 44203, 48379, 24556, 5666, 28767, 43500}; a &= b; a.update(b); print((a, list(a)))
+a, b, L = {23382, 27159, 22680, 103, 35289, 35396, 40861, 51540}, {40137, 21701, 30025, 39312, 1833, 52728, 15047, 41639, 11613, 36094, 38303, 11847, 56427, 6003}, [52326, 36112, 52238, 55789, 53506, 16730, 2127, 55164, 44113, 4617, 5454, 56890, 1093, 29687]; c = a & b; print((a, b, set(L), c))
+a, L = {329, 508, 485, 116, 24, 319, 395, 351}, [442, 836, 998, 21, 230, 18, 406, 149, 36, 736, 982, 164]; a.update(L); a.add(1003); print(a)
+a, b, L = {15377, 4280, 47544, 2647, 5549, 8717, 11121, 10915, 59702, 35272, 13957, 17564, 49749}, {21773, 39335, 33153, 55124, 16730, 24124, 22206, 22300, 7465}, [19085, 15413, 56847, 39582, 51087, 46865, 58147, 32033, 8870]; c = set(L) | set(b); print((a, b, set(L), c))
+a, L = {36062, 14661}, [58770, 18165, 7060, 51577, 2998, 54248, 19381, 811, 40217, 43936]; a |= set(L); print(a)
+a, b, L = {99, 69, 88, 60, 84, 45, 33, 23, 26, 39, 25, 31, 46}, {10, 35, 11, 96, 57, 83, 73, 82, 43, 29}, [49, 39, 5, 41, 23, 40, 74, 38, 31, 42]; c = a | b; print((a, b, set(L), c))
+a, b = {10104, 6614, 32861, 50970, 52100, 21501, 5053, 33375, 43597, 11353, 11768, 50869, 9801, 9275}, {53841, 56724, 20957, 20029, 7004, 46486, 33708, 54702, 39445, 19234, 8277, 58573, 13548, 9285}; a &= b; a.update(b); print((a, list(a)))
+a, b, L = {407, 577, 410, 176, 627, 91, 239, 497, 7, 181, 541, 324, 512, 914}, {664, 942, 448, 952, 702}, [654, 748, 231, 244, 320]; c = a.copy(); print((a, b, set(L), c))
+a, L = {718, 754, 475}, [256, 436, 222, 964, 583, 736, 775, 801, 53, 506, 697, 403]; a.update(L); a.add(1003); print(a)
+a, b, L = {74, 96, 32, 87, 57}, {21, 69, 45, 62, 53}, [15, 98, 26, 73, 49]; c = a ^ b; print((a, b, set(L), c))
+a, L = {318, 447, 515, 693, 365, 776, 541, 331, 0, 126}, [115, 663, 939, 386, 391, 208, 570, 3, 284, 650, 612, 739, 902]; a |= set(L); print(a)
+a, b, L = {13, 17, 9, 4, 14, 19}, {8, 15, 5, 14, 1}, [8, 16, 3, 18, 13]; c = a | b; print((a, b, set(L), c))
+a, b = {571, 754, 50, 172, 304, 668, 752, 730}, {834, 569, 276, 364, 624, 757, 237, 401, 574}; a &= b; a.update(b); print((a, list(a)))
+a, b, L = {54910, 17994, 7737, 40189, 45392, 11317}, {6241, 14553, 26195, 15284, 32441, 29479, 24765, 49192, 11049, 15185, 15449}, [53749, 18588, 30315, 35849, 38006, 25532, 13887, 29602, 46853, 16900, 21634]; c = a.copy(); print((a, b, set(L), c))
+a, L = {97, 82, 19, 3, 1, 49, 18}, [72, 48, 32]; a.update(L); a.add(103); print(a)
+a, b, L = {15, 16, 11, 3, 10, 0, 2, 8, 14, 7, 13, 6, 19, 17}, {16, 8, 2, 18, 10, 1, 4, 0, 6}, [1, 8, 10, 4, 8, 12, 3, 9, 3]; c = frozenset(a) | b; print((a, b, set(L), c))
+a, L = {37677, 4250, 2855, 19693, 53408, 52360}, [27367, 19550, 20892]; a |= set(L); print(a)
+a, b, L = {658, 379, 412, 314, 475, 612}, {348, 544, 519, 171, 29, 151, 256, 703, 226, 576, 136, 928, 115}, [189, 784, 420, 961, 745, 634, 51, 831, 101, 558, 697, 272, 731]; c = a | b; print((a, b, set(L), c))
+a, b = {24124}, {58983, 55550, 31894, 46548, 52917, 18595, 14413, 58411, 13132, 39195}; a &= b; a.update(b); print((a, list(a)))
+a, b, L = {18, 1, 11, 13, 12, 4, 10}, {0, 2, 18, 19, 12, 4, 7, 14, 5, 10, 13, 11}, [12, 14, 3, 15, 11, 4, 13, 4, 0, 5, 8, 11]; c = sorted(a) == sorted(set(a)); print((a, b, set(L), c))
+a, L = {17, 13, 11, 1, 3, 19, 8, 10, 6}, [15, 1, 6, 2]; a.update(L); a.add(23); print(a)
+a, b, L = {8, 19, 7, 13}, {4, 19, 8, 6, 13, 17, 10, 9, 0}, [17, 19, 16, 4, 13, 8, 8, 15, 9]; c = a.union(L); print((a, b, set(L), c))
+a, L = {27, 40, 79, 63, 61, 42, 15, 16, 17, 89, 32}, [39, 54, 41, 0, 99, 2, 39, 78, 28, 10, 95, 28, 35]; a |= set(L); print(a)
+a, b, L = {945, 822}, {809, 656, 741, 863, 128, 620}, [949, 891, 277, 414, 93, 695]; c = set(L) | set(b); print((a, b, set(L), c))
+a, b = {412, 725, 106, 762, 382, 70, 670, 557}, {371, 557, 568}; a &= b; a.update(b); print((a, list(a)))
+a, b, L = {0, 1, 3, 4, 11, 8, 16, 12, 9, 10, 5}, {15, 7, 18, 3, 11, 13, 2, 1, 0, 5, 6, 10}, [8, 1, 19, 13, 13, 12, 11, 9, 10, 14, 7, 19]; c = set(L) & a; print((a, b, set(L), c))
+a, L = {41392, 54647, 11449, 26033}, [16067, 51414, 44354, 30232, 48692, 30878, 24218]; a.update(L); a.add(60003); print(a)
+a, b, L = {43, 84, 30, 9, 99, 68, 71, 20, 22, 48, 74}, {2, 65, 27}, [54, 30, 5]; c = list(a & set(L)); print((a, b, set(L), c))
+a, L = {40, 98, 68, 81, 57, 64, 53, 70, 21}, [92, 79, 10, 93, 46, 43, 18, 33, 32, 32, 44, 49]; a |= set(L); print(a)
+from collections import OrderedDict
+o = OrderedDict(a=1); print(o.keys(), o.values(), o.items(), type(o.keys()).__name__, {"a": 1}.keys(), isinstance(o.keys(), type({}.keys())) in (True, False))
+def g(a=1, *, b=2): pass
+try: g(1, 2)
+except TypeError as e: print(e)

@@ -131,3 +131,26 @@ for wrong in (lambda: nn.TripletMarginLoss(margin=0)(x, y, x), lambda: nn.Gaussi
         wrong()
     except Exception as e:
         print(type(e).__name__, e)
+#### Containers are changed, joined and printed
+import torch
+from torch import nn
+from collections import OrderedDict
+s = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.ReLU())
+print(s.pop(0), s, s + nn.Sequential(nn.GELU()), s * 2)
+del s[0]; print(s); s += nn.Sequential(nn.SiLU()); print(s, len(s)); del s[:1]; print(s)
+l = nn.ModuleList([nn.ReLU()] * 3 + [nn.Linear(1, 1)] + [nn.Sequential(nn.Tanh()) for _ in range(2)]); print(l); l += [nn.GELU()]; print(len(l), (l + [nn.Tanh()])[-1], l.pop(-1), len(l)); del l[0]; print(l)
+d = nn.ModuleDict([("a", nn.ReLU()), ["b", nn.Tanh()]]); d.update([("c", nn.GELU())]); d.update(nn.ModuleDict({"d": nn.SiLU()})); d.update(OrderedDict(a=nn.Identity()))
+print(d, list(d.keys()), list(d.items()), d.pop("b"), "b" in d, len(d.values())); del d["c"]; print(list(d)); d.clear(); print(d, len(d))
+p = nn.ParameterDict({"a": torch.ones(2), "b": nn.Parameter(torch.zeros(1, 3).half())}); print(p, p.pop("a"), p.get("z"), p.get("z", 5), p.keys(), nn.ParameterDict([("q", torch.ones(1))]))
+q = nn.ParameterList([torch.ones(2, 3), nn.Parameter(torch.tensor(1.0))]); print(q, nn.ParameterList([torch.ones(1)]), nn.ParameterList())
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.l = nn.Linear(2, 1); self.ps = nn.ParameterList([torch.ones(1)]); self.register_buffer("buf", torch.zeros(2)); self.heads = nn.ModuleList([nn.Linear(1, 1) for _ in range(3)])
+m = M(); print(m, type(m.state_dict()).__name__, list(m.state_dict()), m.ps.state_dict())
+print(m.load_state_dict({k: v + 1 for k, v in m.state_dict().items()}, assign=True), m.ps[0], m.buf)
+for f in [lambda: setattr(m, "l", 3), lambda: setattr(m, "ps", torch.ones(1)), lambda: setattr(m.heads, "0", 1), lambda: m.register_buffer("l", torch.ones(1)), lambda: m.register_buffer("", torch.ones(1)), lambda: m.register_buffer("a.b", torch.ones(1)), lambda: m.register_parameter("y", torch.ones(1)), lambda: m.register_parameter("buf", nn.Parameter(torch.ones(1))), lambda: m.add_module("buf", nn.ReLU()), lambda: m.add_module("x", 3), lambda: m.add_module("x.y", nn.ReLU()), lambda: m.get_submodule("heads.9"), lambda: m.get_submodule("l.weight"), lambda: m.get_buffer("l.weight"), lambda: m.get_parameter("buf"), lambda: nn.Dropout(2), lambda: nn.Dropout(-0.5), lambda: nn.Sequential(nn.ReLU()) + 3, lambda: nn.Sequential(nn.ReLU()) * 0, lambda: nn.ModuleDict({1: nn.ReLU()}), lambda: d.pop("x"), lambda: l.pop(99)]:
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+m.register_buffer("buf", torch.ones(1)); m.register_parameter("none", None); m.add_module("l", nn.Tanh()); print(m.buf, m.l, m.none)
+del m.buf, m.heads; m.l = None; print(list(m.state_dict()), [n for n, _ in m.named_children()], hasattr(m, "buf"))

@@ -282,10 +282,16 @@ pub(super) fn delete_plain(machine: &Machine, object: &Value, instance: &Rc<Inst
     {
         return machine.call_now(&deleter, Args::of([object.clone()]));
     }
-    match instance.remove(name) {
-        Some(_) => Ok(Value::None.into()),
-        None => Err(missing(object, name)),
+    if instance.remove(name).is_some() {
+        return Ok(Value::None.into());
     }
+    if let Some(host) = instance.class().host() {
+        match Rc::clone(host).delete_instance_attribute(machine, object, name)? {
+            Outcome::NotImplemented => {}
+            outcome => return Ok(outcome),
+        }
+    }
+    Err(missing(object, name))
 }
 
 /// Returns the builtin type whose methods an object of a class inherits.

@@ -120,7 +120,10 @@ impl<'a> Run<'a> {
             }
             ExprKind::List(elements) => self.display(elements, |run, items| sequence::list(run.machine, items)),
             ExprKind::Tuple(elements) => self.display(elements, |run, items| sequence::tuple(run.machine, items)),
-            ExprKind::Set(elements) => self.display(elements, |run, items| set::build(run.machine, items, false)),
+            ExprKind::Set(elements) => {
+                let constant = elements.len() > 2 && elements.iter().all(|element| is_constant(&element.value));
+                self.display(elements, move |run, items| set::display(run.machine, items, constant))
+            }
             ExprKind::Dict(pairs) => Ok(Now::later(self.dict(pairs, span))),
             ExprKind::Lambda(definition) => Ok(Now::later(self.function(definition))),
             ExprKind::Comprehension(comprehension) => Ok(Now::later(self.comprehension(comprehension, span))),
@@ -448,6 +451,15 @@ impl<'a> Run<'a> {
 }
 
 /// Makes the value of a constant.
+/// Says whether CPython knows a value before the program runs.
+fn is_constant(expression: &Expr) -> bool {
+    match &expression.kind {
+        ExprKind::Constant(_) => true,
+        ExprKind::Unary { operand, .. } => matches!(operand.kind, ExprKind::Constant(_)),
+        _ => false,
+    }
+}
+
 pub(super) fn value_of(constant: &Constant) -> Value {
     match constant {
         Constant::None => Value::None,

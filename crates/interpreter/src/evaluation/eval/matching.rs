@@ -107,7 +107,9 @@ impl<'a> Run<'a> {
             Value::Tuple(items) if fits(items.len()) => items.to_vec().into(),
             Value::Range(range) if fits(range.len()) => operators::collect(self.machine, &value).await?,
             // `torch.Size`, for example.
-            Value::Host(host) if host.is_instance("tuple") => operators::collect(self.machine, &value).await?,
+            Value::Host(host) if host.is_instance("tuple") || host.is_instance("collections.deque") => {
+                operators::collect(self.machine, &value).await?
+            }
             _ => return Ok(false),
         };
         if !fits(items.len()) {
@@ -187,25 +189,27 @@ impl<'a> Run<'a> {
             )
         );
         let names = if whole || positional.is_empty() { Vec::new() } else { self.match_args(&class_value).await? };
+        // They are counted before any is tried.
+        let (accepts, given) = (if whole { 1 } else { names.len() }, positional.len());
+        if given > accepts {
+            let name = match &class_value {
+                Value::Class(class) => class.name().to_string(),
+                Value::Type(kind) => kind.name().to_owned(),
+                other => types::type_name(other).into_owned(),
+            };
+            let plural = if accepts == 1 { "" } else { "s" };
+            return Err(Raise::type_error(format!(
+                "{name}() accepts {accepts} positional sub-pattern{plural} ({given} given)"
+            )));
+        }
         for (index, pattern) in positional.iter().enumerate() {
             let item = match names.get(index) {
-                _ if whole && index == 0 => value.clone(),
+                _ if whole => value.clone(),
                 Some(Value::Str(name)) => match self.attribute_of(&value, name).await? {
                     Some(item) => item,
                     None => return Ok(false),
                 },
-                _ => {
-                    let name = match &class_value {
-                        Value::Class(class) => class.name().to_string(),
-                        Value::Type(kind) => kind.name().to_owned(),
-                        other => types::type_name(other).into_owned(),
-                    };
-                    let (accepts, given) = (if whole { 1 } else { names.len() }, positional.len());
-                    let plural = if accepts == 1 { "" } else { "s" };
-                    return Err(Raise::type_error(format!(
-                        "{name}() accepts {accepts} positional sub-pattern{plural} ({given} given)"
-                    )));
-                }
+                _ => return Err(Raise::type_error("__match_args__ elements must be strings")),
             };
             if !self.matches(pattern, item, captured).await? {
                 return Ok(false);

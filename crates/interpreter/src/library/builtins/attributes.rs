@@ -91,15 +91,11 @@ pub fn callable(_: &Machine, args: Args) -> HostResult {
     Ok(Value::Bool(is_callable(&args.one("callable")?)).into())
 }
 
-/// Says whether a value can be called, as far as that shows without trying: host objects always.
+/// Says whether a value can be called, as far as that shows without trying.
 pub fn is_callable(value: &Value) -> bool {
     match value {
-        Value::Function(_)
-        | Value::Native(_)
-        | Value::Method(_)
-        | Value::Class(_)
-        | Value::Type(_)
-        | Value::Host(_) => true,
+        Value::Function(_) | Value::Native(_) | Value::Method(_) | Value::Class(_) | Value::Type(_) => true,
+        Value::Host(object) => object.is_callable(),
         Value::Decorated(decorated) => matches!(&**decorated, Decorated::StaticMethod(_)),
         Value::Instance(instance) => special(value, "__call__").is_some() || instance.class().host().is_some(),
         _ => false,

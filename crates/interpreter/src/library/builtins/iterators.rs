@@ -309,6 +309,9 @@ pub fn iter(machine: &Machine, args: Args) -> HostResult {
     }
     let sentinel = args.pop().unwrap_or(Value::None);
     let function = args.pop().unwrap_or(Value::None);
+    if !super::is_callable(&function) {
+        return Err(Raise::type_error("iter(v, w): v must be callable"));
+    }
     let iteration = Until { function, sentinel };
     Ok(Value::Iterator(Rc::new(Iterator::new("callable_iterator", iteration))).into())
 }

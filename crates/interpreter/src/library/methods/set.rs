@@ -98,6 +98,13 @@ fn update(machine: &Machine, receiver: &Value, args: Args, method: &'static str)
     if method == "union"
         && let [other] = &args.positional[..]
     {
+        if let Value::Set(other) = other
+            && !other.has_user_keys()
+            && !set.has_user_keys()
+        {
+            set.merge(machine, other)?;
+            return Ok(Value::None.into());
+        }
         return with_items(machine, other.clone(), move |machine, items| add_all(machine, set, items));
     }
     let result = operate(machine, method, Value::Set(Rc::clone(&set)), args.positional);

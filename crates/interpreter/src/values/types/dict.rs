@@ -55,12 +55,21 @@ impl Dict {
 
     /// Makes a dict with string keys.
     pub fn from_strings<K: Into<Rc<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Self {
+        Self::holding(Self::table_of(pairs), Kind::Plain)
+    }
+
+    fn table_of<K: Into<Rc<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Table<Value> {
         let mut table = Table::new();
         for (name, value) in pairs {
             let name = name.into();
             table.insert(Key::Str(Rc::clone(&name)), Value::Str(name), value);
         }
-        Self::holding(table, Kind::Plain)
+        table
+    }
+
+    /// Makes an `OrderedDict` with string keys.
+    pub fn ordered<K: Into<Rc<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Self {
+        Self::holding(Self::table_of(pairs), Kind::Ordered)
     }
 
     /// Makes a dict of pairs whose keys need no user code.
@@ -284,11 +293,15 @@ impl Part {
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Key => "dict_keys",
-            Self::Value => "dict_values",
-            Self::Item => "dict_items",
+    /// Returns the name of the type of a dict's view.
+    pub(crate) fn name(self, dict: &Dict) -> &'static str {
+        match (dict.kind(), self) {
+            (Kind::Ordered, Self::Key) => "odict_keys",
+            (Kind::Ordered, Self::Value) => "odict_values",
+            (Kind::Ordered, Self::Item) => "odict_items",
+            (_, Self::Key) => "dict_keys",
+            (_, Self::Value) => "dict_values",
+            (_, Self::Item) => "dict_items",
         }
     }
 

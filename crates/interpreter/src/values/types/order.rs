@@ -14,27 +14,42 @@ const LARGE: usize = 50_000;
 /// Hashes are remainders by this.
 const MODULUS: i64 = (1 << 61) - 1;
 
-/// Returns the numbers of elements in the order of their places, where all are whole numbers that 64 bits hold.
-pub fn of<'k>(keys: impl Iterator<Item = &'k Key>) -> Option<Vec<usize>> {
+/// Returns the numbers of elements in the order of their places, and how many places there are, where all are whole numbers
+/// that 64 bits hold. The table had `start` places before the first element came.
+pub fn of<'k>(keys: impl Iterator<Item = &'k Key>, start: usize) -> Option<(Vec<usize>, usize)> {
     let hashes: Vec<u64> =
         keys.map(|key| if let Key::Int(number) = key { Some(hash(*number)) } else { None }).collect::<Option<_>>()?;
-    let mut places = vec![None; SMALLEST];
+    let mut places = vec![None; start.max(SMALLEST)];
     for (at, hash) in hashes.iter().enumerate() {
         put(&mut places, *hash, at);
         let used = at + 1;
-        if used * 5 >= (places.len() - 1) * 3 {
-            let wanted = if used > LARGE { used * 2 } else { used * 4 };
-            let mut size = SMALLEST;
-            while size <= wanted {
-                size *= 2;
-            }
+        if is_full(used, places.len()) {
+            let size = places_for(if used > LARGE { used * 2 } else { used * 4 });
             let before = std::mem::replace(&mut places, vec![None; size]);
             for at in before.into_iter().flatten() {
                 put(&mut places, hashes.get(at).copied().unwrap_or_default(), at);
             }
         }
     }
-    Some(places.into_iter().flatten().collect())
+    let size = places.len();
+    Some((places.into_iter().flatten().collect(), size))
+}
+
+/// Returns how many places a table gets before as many elements are put into it as another set has, if it gets others.
+pub fn before_merging(used: usize, others: usize, places: usize) -> Option<usize> {
+    is_full(used + others, places.max(SMALLEST)).then(|| places_for((used + others) * 2))
+}
+
+fn is_full(used: usize, places: usize) -> bool {
+    used * 5 >= (places - 1) * 3
+}
+
+fn places_for(wanted: usize) -> usize {
+    let mut size = SMALLEST;
+    while size <= wanted {
+        size *= 2;
+    }
+    size
 }
 
 fn hash(number: i64) -> u64 {

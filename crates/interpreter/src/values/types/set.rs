@@ -1,6 +1,6 @@
 //! `set` and `frozenset`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::values::host::{Iteration, Outcome};
@@ -28,6 +28,8 @@ fn bytes(entries: usize) -> u64 {
 /// A `set` or `frozenset`.
 pub struct Set {
     table: RefCell<Table<()>>,
+    /// Places of CPython's table before the first element came: see [`order`].
+    places: Cell<usize>,
     charge: Charge,
     frozen: bool,
 }
@@ -35,7 +37,7 @@ pub struct Set {
 impl Set {
     /// Makes an empty set.
     pub fn new(frozen: bool) -> Self {
-        Self { table: RefCell::default(), charge: Charge::of(bytes(0)), frozen }
+        Self { table: RefCell::default(), places: Cell::new(0), charge: Charge::of(bytes(0)), frozen }
     }
 
     /// Says whether this is a `frozenset`.
@@ -77,12 +79,23 @@ impl Set {
     /// Returns the elements in the order in which they are gone through: whole numbers in CPython's, which depends on their
     /// values, and others, whose order is by chance there, as they were inserted.
     pub fn items(&self) -> Items {
+        self.entries().into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Returns the elements with their keys, in that order.
+    pub(crate) fn entries(&self) -> Vec<(Key, Value)> {
+        let laid = self.laid();
         let table = self.table.borrow();
-        let inserted: Vec<&Value> = table.iter().map(|entry| &entry.original).collect();
-        match order::of(table.iter().map(|entry| &entry.key)) {
-            Some(order) => order.into_iter().filter_map(|at| inserted.get(at).copied().cloned()).collect(),
-            None => inserted.into_iter().cloned().collect(),
+        let inserted: Vec<_> = table.iter().map(|entry| (entry.key.clone(), entry.original.clone())).collect();
+        match laid {
+            Some((order, _)) => order.into_iter().filter_map(|at| inserted.get(at).cloned()).collect(),
+            None => inserted,
         }
+    }
+
+    /// Returns how whole numbers lie in CPython's table.
+    fn laid(&self) -> Option<(Vec<usize>, usize)> {
+        order::of(self.table.borrow().iter().map(|entry| &entry.key), self.places.get())
     }
 
     /// Returns the elements as the table knows them.
@@ -97,9 +110,33 @@ impl Set {
     pub fn copy(&self, machine: &Machine, frozen: bool) -> Result<Self, Raise> {
         machine.charge_fuel(self.len() as u64 / 4)?;
         let copy = Self::new(frozen);
-        copy.charge.cover(machine, bytes(self.len()))?;
-        *copy.table.borrow_mut() = self.table.borrow().clone();
+        copy.merge(machine, self)?;
         Ok(copy)
+    }
+
+    /// Adds the elements of another set, as CPython does where it knows that it is one: the table grows at once.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn merge(&self, machine: &Machine, other: &Self) -> Result<(), Raise> {
+        if let (Some((_, own)), Some((_, others))) = (self.laid(), other.laid()) {
+            if let Some(places) = order::before_merging(self.len(), other.len(), own) {
+                let mut table = Table::new();
+                for (key, original) in self.entries() {
+                    table.insert(key, original, ());
+                }
+                *self.table.borrow_mut() = table;
+                self.places.set(places);
+            }
+            let now = self.laid().map(|(_, places)| places);
+            if self.is_empty() && now == Some(others) {
+                return self.replace(machine, other);
+            }
+        }
+        for (key, original) in other.entries() {
+            self.insert(machine, key, original)?;
+        }
+        Ok(())
     }
 
     /// Says whether elements of a set have the user's own hash: then keys of two sets only match once resolved.
@@ -115,9 +152,7 @@ impl Set {
     /// Takes the first element out: of a large set, the one that was inserted first.
     pub(crate) fn pop(&self) -> Option<Value> {
         let first = match self.len() {
-            0..=SMALL => {
-                order::of(self.table.borrow().iter().map(|entry| &entry.key)).and_then(|order| order.first().copied())
-            }
+            0..=SMALL => self.laid().and_then(|(order, _)| order.first().copied()),
             _ => None,
         };
         let key = match first {
@@ -141,6 +176,7 @@ impl Set {
         self.charge.cover(machine, bytes(other.len()))?;
         let table = other.table.borrow().clone();
         drop(self.table.replace(table));
+        self.places.set(other.places.get());
         Ok(())
     }
 }
@@ -164,7 +200,7 @@ impl SetIteration {
     /// Starts before the first element.
     pub fn new(set: Rc<Set>) -> Self {
         let length = set.len();
-        let is_ordered = order::of(set.table.borrow().iter().map(|entry| &entry.key)).is_some();
+        let is_ordered = set.laid().is_some();
         let ordered = is_ordered.then(|| set.items().into_vec().into_iter());
         Self { set, ordered, position: 0, length }
     }

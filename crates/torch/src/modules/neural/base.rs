@@ -157,6 +157,18 @@ impl HostObject for Module {
         }
         Ok(Outcome::NotImplemented)
     }
+
+    fn delete_instance_attribute(self: Rc<Self>, _: &Machine, instance: &Value, name: &str) -> HostResult {
+        let Value::Instance(own) = instance else { return Ok(Outcome::NotImplemented) };
+        for register in REGISTERS {
+            if let Some(Value::Dict(dict)) = own.own(register)
+                && dict.remove(&interpreter::types::key::Key::string(name)).is_some()
+            {
+                return Ok(Value::None.into());
+            }
+        }
+        Ok(Outcome::NotImplemented)
+    }
 }
 
 /// Methods that all modules share.
@@ -302,11 +314,7 @@ fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult
                 name => tensors(machine, module, name == "get_parameter", true)?,
             };
             let found = all.into_iter().find(|(name, _)| name == target);
-            let kind = name.trim_start_matches("get_");
-            found.map(|(_, value)| value).ok_or_else(|| {
-                let class = python::type_name(module);
-                Raise::attribute_error(format!("{class} has no {kind} `{target}`"))
-            })?
+            found.map(|(_, value)| value).ok_or_else(|| not_found(module, name, target))?
         }
         "eval" | "train" => {
             let mode = match name {
@@ -360,10 +368,11 @@ fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult
         }
         "register_buffer" => {
             let [key, tensor, persistent] = args.bind(name, ["name", "tensor", "persistent"], 2)?;
-            let key = member_name(name, key)?;
+            let key = member_name("buffer", key)?;
             let tensor = tensor.unwrap_or(Value::None);
+            only_new(module, &key, |value| Tensor::of(value).is_some_and(|tensor| !tensor.is_parameter()))?;
             if Tensor::of(&tensor).is_none() && !matches!(tensor, Value::None) {
-                let found = python::type_name(&tensor);
+                let found = super::type_name(&tensor);
                 return Err(Raise::type_error(format!(
                     "cannot assign '{found}' object to buffer '{key}' (torch Tensor or None required)"
                 )));
@@ -380,8 +389,23 @@ fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult
         "register_parameter" | "add_module" | "register_module" => {
             let second = if name == "register_parameter" { "param" } else { "module" };
             let [key, value] = args.bind(name, ["name", second], 2)?;
-            let (machine, module, key) = (machine.clone(), module.clone(), member_name(name, key)?);
             let value = value.unwrap_or(Value::None);
+            let of_parameter = second == "param";
+            let is_parameter = |value: &Value| Tensor::of(value).is_some_and(|tensor| tensor.is_parameter());
+            let key = member_name(if of_parameter { "parameter" } else { "module" }, key)?;
+            only_new(module, &key, |value| if of_parameter { is_parameter(value) } else { super::is_module(value) })?;
+            if !matches!(value, Value::None) {
+                let found = super::type_name(&value);
+                if of_parameter && !is_parameter(&value) {
+                    return Err(Raise::type_error(format!(
+                        "cannot assign '{found}' object to parameter '{key}' (torch.nn.Parameter or None required)"
+                    )));
+                }
+                if !of_parameter && !super::is_module(&value) {
+                    return Err(Raise::type_error(format!("{found} is not a Module subclass")));
+                }
+            }
+            let (machine, module) = (machine.clone(), module.clone());
             return Ok(Outcome::Later(Box::pin(async move {
                 machine.set_attribute(&module, &key, value).await?;
                 Ok(Value::None)
@@ -407,6 +431,28 @@ fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult
         _ => return Ok(Outcome::NotImplemented),
     }
     .into())
+}
+
+/// Says at which part of a dotted name a search ended, as PyTorch does.
+fn not_found(module: &Value, method: &str, target: &str) -> Raise {
+    let mut within = module.clone();
+    for part in target.split('.') {
+        let inside = members_of(&within).into_iter().find(|(known, _)| known == part).map(|(_, value)| value);
+        match inside {
+            None => {
+                let class = python::type_name(&within);
+                return Raise::attribute_error(format!("{class} has no attribute `{part}`"));
+            }
+            Some(value) if super::is_module(&value) => within = value,
+            Some(_) if method == "get_submodule" => {
+                return Raise::attribute_error(format!("`{part}` is not an nn.Module"));
+            }
+            Some(_) => break,
+        }
+    }
+    let last = target.rsplit('.').next().unwrap_or_default();
+    let expected = if method == "get_parameter" { "an nn.Parameter" } else { "a buffer" };
+    Raise::attribute_error(format!("`{last}` is not {expected}"))
 }
 
 /// Orders modules, which come depth first, so that each follows all inside it.
@@ -436,18 +482,34 @@ fn only_once(machine: &Machine, name: &str, once: Option<Value>) -> Result<(), R
     }
 }
 
-fn member_name(method: &str, name: Option<Value>) -> Result<String, Raise> {
+fn member_name(what: &str, name: Option<Value>) -> Result<String, Raise> {
     let name = name.unwrap_or(Value::None);
-    match name.as_str() {
-        Some("") => Err(Raise::key_error(Value::from("module name can't be empty string \"\""))),
-        Some(name) if name.contains('.') => {
-            Err(Raise::key_error(Value::from(format!("module name can't contain \".\", got: {name}").as_str())))
+    let refused = match name.as_str() {
+        Some("") => format!("{what} name can't be empty string \"\""),
+        Some(name) if name.contains('.') && what == "module" => {
+            format!("module name can't contain \".\", got: {name}")
         }
-        Some(name) => Ok(name.to_owned()),
+        Some(name) if name.contains('.') => format!("{what} name can't contain \".\""),
+        Some(name) => return Ok(name.to_owned()),
         None => {
             let found = python::type_name(&name);
-            Err(Raise::type_error(format!("{method}(): the name should be a string. Got {found}")))
+            return Err(Raise::type_error(format!("{what} name should be a string. Got {found}")));
         }
+    };
+    Err(Raise::key_error(Value::from(refused.as_str())))
+}
+
+/// Refuses to register under a name that a module has for something else than what is registered, which `of_kind` tells.
+fn only_new(module: &Value, name: &str, of_kind: impl Fn(&Value) -> bool) -> Result<(), Raise> {
+    let had = members_of(module).into_iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    let taken = match had.or_else(|| super::own(module, name)) {
+        Some(Value::None) => false,
+        Some(value) => !of_kind(&value),
+        None => METHODS.contains(&name),
+    };
+    match taken {
+        true => Err(Raise::key_error(Value::from(format!("attribute '{name}' already exists").as_str()))),
+        false => Ok(()),
     }
 }
 
@@ -474,7 +536,7 @@ fn state_dict(machine: &Machine, module: &Value, args: Args) -> Result<Value, Ra
         state.extend(parameters);
         state.extend(buffers);
     }
-    Ok(Value::dict(state))
+    Ok(Value::Dict(Rc::new(interpreter::Dict::ordered(state))))
 }
 
 /// Returns the buffers of a module that its state does not have.

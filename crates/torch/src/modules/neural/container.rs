@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value, operators};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value, operators};
 
 use super::{State, base, hooks};
 use crate::modules::Construct;
@@ -54,7 +54,7 @@ pub fn constructor(name: &str) -> Option<Construct> {
         }
         args.no_keywords(name)?;
         match (kind, args.positional.as_slice()) {
-            (Kind::Sequential | Kind::Dict, [Value::Dict(dict)]) => {
+            (Kind::Sequential, [Value::Dict(dict)]) => {
                 for (key, value) in dict.entries() {
                     let Some(key) = key.as_str() else {
                         let found = python::type_name(&key);
@@ -73,6 +73,13 @@ pub fn constructor(name: &str) -> Option<Construct> {
                 let (machine, values) = (machine.clone(), values.clone());
                 return Ok(Outcome::Later(Box::pin(async move {
                     container.extend(&machine, &values).await?;
+                    Ok(Value::Host(container))
+                })));
+            }
+            (Kind::Dict, [values]) => {
+                let (machine, values) = (machine.clone(), values.clone());
+                return Ok(Outcome::Later(Box::pin(async move {
+                    container.fill(&machine, &values).await?;
                     Ok(Value::Host(container))
                 })));
             }
@@ -176,6 +183,61 @@ impl Container {
         Ok(())
     }
 
+    /// Puts in what a mapping has, or pairs of names and values.
+    async fn fill(&self, machine: &Machine, values: &Value) -> Result<(), Raise> {
+        let pairs: Vec<(Value, Value)> = match (values, python::host::<Self>(values)) {
+            (Value::Dict(dict), _) => dict.entries().into_iter().collect(),
+            (_, Some(other)) if other.kind == Kind::Dict => {
+                other.members().into_iter().map(|(name, value)| (name.into(), value)).collect()
+            }
+            _ => {
+                let list = interpreter::builtins::lookup("list").unwrap_or(Value::None);
+                let listed = machine.call(&list, python::positional([values.clone()])).await?;
+                let mut pairs = Vec::new();
+                for (at, pair) in python::sequence(&listed).unwrap_or_default().into_iter().enumerate() {
+                    let Some([name, value]) =
+                        python::sequence(&pair).and_then(|pair| <[Value; 2]>::try_from(pair).ok())
+                    else {
+                        let held = self.name;
+                        return Err(Raise::value_error(format!(
+                            "{held} update sequence element #{at} is no pair; 2 is required"
+                        )));
+                    };
+                    pairs.push((name, value));
+                }
+                pairs
+            }
+        };
+        for (name, value) in pairs {
+            let Some(name) = name.as_str() else {
+                let found = python::type_name(&name);
+                return Err(Raise::type_error(format!("module name should be a string. Got {found}")));
+            };
+            self.put(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Returns a container of the same class with members of its own numbers.
+    fn holding(&self, values: Vec<Value>) -> Value {
+        Value::host(Self { items: RefCell::new(numbered(values)), ..Self::new(self.name, self.kind) })
+    }
+
+    /// Takes the member at a place out. The others of a list are numbered again.
+    fn take(&self, place: usize) -> Value {
+        let (_, taken) = self.items.borrow_mut().remove(place);
+        if self.kind != Kind::Dict {
+            let values = self.values();
+            *self.items.borrow_mut() = numbered(values);
+        }
+        taken
+    }
+
+    /// Returns where the member of a name is.
+    fn named(&self, name: &Value) -> Option<usize> {
+        self.items.borrow().iter().position(|(known, _)| name.as_str() == Some(known))
+    }
+
     fn values(&self) -> Vec<Value> {
         self.items.borrow().iter().map(|(_, value)| value.clone()).collect()
     }
@@ -272,9 +334,10 @@ impl HostObject for Container {
             return Ok(value.into());
         }
         let listed = match self.kind {
-            Kind::Sequential => matches!(name, "append" | "extend" | "insert"),
-            Kind::List => matches!(name, "append" | "extend" | "insert"),
-            Kind::Dict => matches!(name, "items" | "keys" | "values" | "update"),
+            Kind::List if self.name == "ParameterList" => matches!(name, "append" | "extend"),
+            Kind::Sequential | Kind::List => matches!(name, "append" | "extend" | "insert" | "pop"),
+            Kind::Dict if self.name == "ParameterDict" && name == "get" => true,
+            Kind::Dict => matches!(name, "items" | "keys" | "values" | "update" | "pop" | "clear"),
             Kind::Identity => false,
         };
         if listed {
@@ -329,21 +392,40 @@ impl HostObject for Container {
                 *self.items.borrow_mut() = numbered(values);
                 Value::Host(self).into()
             }
-            (Kind::Dict, "keys") => {
-                Value::list(self.members().into_iter().map(|(name, _)| name.into()).collect()).into()
+            (Kind::Sequential | Kind::List, "pop") => {
+                let place = self.place(&args.clone().one("pop")?)?;
+                self.take(place).into()
             }
-            (Kind::Dict, "values") => Value::list(self.values()).into(),
-            (Kind::Dict, "items") => {
-                let pairs = self.members().into_iter().map(|(name, value)| Value::tuple(vec![name.into(), value]));
-                Value::list(pairs.collect()).into()
+            (Kind::Dict, "keys" | "values" | "items") => {
+                args.clone().none(name)?;
+                let dict = Value::dict(self.members());
+                let (machine, name) = (machine.clone(), name.to_owned());
+                Outcome::Later(Box::pin(async move {
+                    let view = machine.get_attribute(&dict, &name).await?;
+                    machine.call(&view, python::positional([])).await
+                }))
             }
             (Kind::Dict, "update") => {
-                let Value::Dict(dict) = args.clone().one("update")? else {
-                    return Err(Raise::type_error(format!("{}.update takes a dict on this server", self.name)));
-                };
-                for (key, value) in dict.entries() {
-                    self.put(key.as_str().unwrap_or_default(), value)?;
-                }
+                let (machine, values) = (machine.clone(), args.clone().one("update")?);
+                Outcome::Later(Box::pin(async move {
+                    self.fill(&machine, &values).await?;
+                    Ok(Value::None)
+                }))
+            }
+            (Kind::Dict, "pop") => {
+                let key = args.clone().one("pop")?;
+                let place = self.named(&key).ok_or_else(|| Raise::key_error(key))?;
+                self.take(place).into()
+            }
+            (Kind::Dict, "get") => {
+                let [key, default] = args.clone().bind("get", ["key", "default"], 1)?;
+                let place = key.as_ref().and_then(|key| self.named(key));
+                let found = place.and_then(|place| self.values().get(place).cloned());
+                found.or(default).unwrap_or(Value::None).into()
+            }
+            (Kind::Dict, "clear") => {
+                args.clone().none("clear")?;
+                self.items.borrow_mut().clear();
                 Value::None.into()
             }
             _ => return Ok(Outcome::NotImplemented),
@@ -365,6 +447,78 @@ impl HostObject for Container {
             }
         }
         Ok(Value::None.into())
+    }
+
+    fn delete_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        match (self.kind, key) {
+            (Kind::Dict, key) => {
+                let place = self.named(key).ok_or_else(|| Raise::key_error(key.clone()))?;
+                self.take(place);
+            }
+            (_, Value::Slice(slice)) => {
+                let length = self.items.borrow().len();
+                let gone: Vec<usize> = operators::span(machine, slice, length)?.positions().collect();
+                let kept = self.values().into_iter().enumerate().filter(|(at, _)| !gone.contains(at));
+                let kept = kept.map(|(_, value)| value).collect();
+                *self.items.borrow_mut() = numbered(kept);
+            }
+            (_, key) => {
+                let place = self.place(key)?;
+                self.take(place);
+            }
+        }
+        Ok(Value::None.into())
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        match (self.kind, operator, other) {
+            (Kind::Sequential, Operator::Add, other) if !reflected => {
+                Ok(self.holding([self.values(), sequential(other)?].concat()).into())
+            }
+            (Kind::Sequential, Operator::Mul, Value::Int(times)) => {
+                let times = usize::try_from(*times).ok().filter(|times| *times > 0).ok_or_else(|| {
+                    let class = "<class 'torch.nn.modules.container.Sequential'>";
+                    Raise::value_error(format!("Non-positive multiplication factor {times} for {class}"))
+                })?;
+                machine.charge_fuel(times as u64)?;
+                let values = self.values();
+                Ok(self.holding(std::iter::repeat_n(values, times).flatten().collect()).into())
+            }
+            (Kind::List, Operator::Add, other) if !reflected && self.name == "ModuleList" => {
+                let (machine, other) = (machine.clone(), other.clone());
+                Ok(Outcome::Later(Box::pin(async move {
+                    let sum = Rc::new(Self { items: self.items.clone(), ..Self::new(self.name, self.kind) });
+                    sum.extend(&machine, &other).await?;
+                    Ok(Value::Host(sum))
+                })))
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn in_place(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value) -> HostResult {
+        match (self.kind, operator) {
+            (Kind::Sequential, Operator::Add) => {
+                let values = [self.values(), sequential(other)?].concat();
+                *self.items.borrow_mut() = numbered(values);
+                Ok(Value::Host(self).into())
+            }
+            (Kind::List, Operator::Add) => {
+                let (machine, other) = (machine.clone(), other.clone());
+                Ok(Outcome::Later(Box::pin(async move {
+                    self.extend(&machine, &other).await?;
+                    Ok(Value::Host(self))
+                })))
+            }
+            (Kind::Dict, Operator::BitOr) => {
+                let (machine, other) = (machine.clone(), other.clone());
+                Ok(Outcome::Later(Box::pin(async move {
+                    self.fill(&machine, &other).await?;
+                    Ok(Value::Host(self))
+                })))
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
@@ -414,12 +568,47 @@ impl HostObject for Container {
     }
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
-        // Another object with the same members: this one's own `Rc` is not at hand.
-        let alike = Self { items: self.items.clone(), ..Self::new(self.name, self.kind) };
-        super::described(machine, self.name, "", &Value::host(alike)).map(Some)
+        let members = self.members();
+        let extra = match self.name.starts_with("Parameter") {
+            true => described_parameters(self.kind, &members),
+            false => String::new(),
+        };
+        super::described(machine, self.name, &extra, members, self.name == "ModuleList").map(Some)
     }
 
     fn is_instance(&self, class: &str) -> bool {
         class == "torch.nn.Module" || class.strip_prefix("torch.nn.") == Some(self.name)
     }
+}
+
+/// Returns the modules of what is added to a `Sequential`.
+fn sequential(other: &Value) -> Result<Vec<Value>, Raise> {
+    match python::host::<Container>(other).filter(|other| other.kind == Kind::Sequential) {
+        Some(other) => Ok(other.values()),
+        None => {
+            let found = python::type_name(other);
+            Err(Raise::value_error(format!(
+                "add operator supports only objects of Sequential class, but <class '{found}'> is given."
+            )))
+        }
+    }
+}
+
+/// Lists parameters as PyTorch does: by type and size.
+fn described_parameters(kind: Kind, members: &[(String, Value)]) -> String {
+    let lines = members.iter().map(|(key, value)| {
+        let Some(tensor) = Tensor::of(value) else {
+            return format!("  ({key}): Object of type: {}", python::type_name(value));
+        };
+        // A list names the type of the elements, a dict that of the object.
+        let of = match kind {
+            Kind::List => format!("torch.{}", tensor.dtype().name()),
+            _ if tensor.is_parameter() => crate::tensor::legacy_name(&tensor).to_owned(),
+            _ => super::type_name(value),
+        };
+        let sizes: Vec<String> = tensor.sizes().iter().map(ToString::to_string).collect();
+        let what = if tensor.is_parameter() { "Parameter" } else { "Tensor" };
+        format!("  ({key}): {what} containing: [{of} of size {}]", sizes.join("x"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -144,6 +144,15 @@ impl Layer {
     /// Makes the weights, as `reset_parameters` of each class does.
     fn initialize(&self, machine: &Machine, given: &Given<'_>) -> Result<(), Raise> {
         match self.class.name() {
+            name if name.contains("Dropout") => {
+                let p = given.get("p").unwrap_or(Value::None);
+                if !python::float(&p).is_some_and(|p| (0.0..=1.0).contains(&p)) {
+                    let p = interpreter::format::repr_now(&p).unwrap_or_default();
+                    return Err(Raise::value_error(format!(
+                        "dropout probability has to be between 0 and 1, but got {p}"
+                    )));
+                }
+            }
             "Linear" => {
                 let (inputs, outputs) = (given.int("in_features"), given.int("out_features"));
                 self.uniform(machine, given, &[outputs, inputs], inputs, outputs)?;

@@ -127,6 +127,12 @@ fn write(machine: Machine, value: Value, state: State) -> LocalBoxFuture<'static
         Value::Int(number) => Ok(Some(number.to_string())),
         Value::Big(number) => int::decimal(&number).map(Some),
         Value::Float(number) => float(number, &state.options).map(Some),
+        // `numpy.float64` is one.
+        Value::Host(object) if object.is_instance("float") => match object.float(&machine) {
+            Ok(Some(number)) => float(number, &state.options).map(Some),
+            Ok(None) => Ok(None),
+            Err(raise) => Err(raise),
+        },
         Value::Str(text) => Ok(Some(quote(&text, state.options.ensure_ascii))),
         _ => Ok(None),
     };
@@ -153,9 +159,12 @@ async fn container(machine: &Machine, value: &Value, state: &State) -> Result<St
         Value::List(list) => list.to_vec(),
         Value::Tuple(tuple) => tuple.to_vec().into(),
         Value::Dict(dict) => return object(machine, dict.entries(), state, inner).await,
+        // `torch.Size`, for example.
+        Value::Host(host) if host.is_instance("tuple") => operators::collect(machine, value).await?,
         _ => {
             let Some(default) = &state.options.default else {
                 let name = type_name(value);
+                let name = name.rsplit('.').next().unwrap_or_default();
                 return Err(Raise::type_error(format!("Object of type {name} is not JSON serializable")));
             };
             let replaced = machine.call(default, Args::of([value.clone()])).await?;
