@@ -33,9 +33,9 @@ impl<M: Model> Common<M> {
 
     fn of(model: Rc<M>, settings: Settings) -> Self {
         let order = Rc::new(Order::new(model.schema()));
-        let trunks = RefCell::new(Trunks::new(settings.kept.clone()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
         let series = Series::of(&settings.model);
+        let trunks = RefCell::new(Trunks::new(settings.kept.clone(), series.trunks));
         Self { model, order, settings, trunks, room, series, groups: Cell::new(0) }
     }
 
