@@ -130,6 +130,6 @@ mod tests {
         // What was never accepted; the program of the job that has ended is shown as long as its record.
         assert_eq!(remove_unknown(&settler, Duration::ZERO).await.unwrap(), 1);
         let left: Vec<Place> = objects.older(Duration::ZERO).map(Result::unwrap).collect().await;
-        assert_eq!(left, [places[1].1.clone(), places[1].2.clone()]);
+        assert!(left.len() == 2 && left.contains(&places[1].1) && left.contains(&places[1].2), "{left:?}");
     }
 }
