@@ -209,6 +209,7 @@ fn run(interleaver: &mut Interleaver<Transformer>, programs: Vec<Program>) -> Ve
             limits: Limits::default(),
             stop: Default::default(),
             trace: None,
+            progress: Default::default(),
         });
         jobs.push((id, Vec::new()));
     }

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backend;
 mod by_grpc;
+mod canary;
 mod cert;
 mod check;
 mod config;
@@ -100,6 +101,8 @@ enum Command {
     Completions(Completions),
     /// Ask a process of this machine whether it is well: containers have no other program that could.
     Probe(probe::Probe),
+    /// Send each model a small program again and again, as any client does, and show what came of it.
+    Canary(canary::Canary),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
@@ -150,6 +153,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Probe(probe) => probe::run(&probe),
+        Command::Canary(canary) => canary::run(&canary),
         Command::Cert(command) => cert::run(&command),
     }
 }

@@ -99,6 +99,34 @@ impl Server {
         self.read(self.send(Method::POST, self.url(path)?, Some((kind, body))).await?).await
     }
 
+    /// Submits a program as the nnsight client does, who comes back for what became of it. Returns the job's id.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn submit(&self, fields: &str, payload: &[u8]) -> Result<String> {
+        const BOUNDARY: &str = "--a-part-of-this-request-ends-here";
+        let part = |name: &str| format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+        let body = [
+            part("data").as_bytes(),
+            fields.as_bytes(),
+            b"\r\n",
+            part("blob").as_bytes(),
+            payload,
+            format!("\r\n--{BOUNDARY}--\r\n").as_bytes(),
+        ]
+        .concat();
+        let (url, shown) = (self.beside("request")?, self.shown().await?);
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let answer = self.request(Method::POST, url, Some(&shown), "*/*", Some((&kind, body.into()))).await?;
+        let status = answer.status();
+        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
+        match (status.is_success(), body["id"].as_str(), body["detail"].as_str()) {
+            (true, Some(id), _) => Ok(id.to_owned()),
+            (false, _, Some(sentence)) => Err(Refusal(sentence.to_owned()).into()),
+            _ => Err(self.stranger(&format!("it answers {status}"))),
+        }
+    }
+
     /// Asks for a list of which some is wanted.
     ///
     /// # Errors
@@ -226,11 +254,7 @@ impl Server {
     /// # Errors
     /// As [`Server::ask`].
     pub async fn plain(&self, path: &str) -> Result<Value> {
-        let mut url = self.url(&[])?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop().push(path);
-        }
-        let answer = self.request(Method::GET, url, None, "*/*", None).await?;
+        let answer = self.request(Method::GET, self.beside(path)?, None, "*/*", None).await?;
         if !answer.status().is_success() {
             let bytes = answer.bytes().await.unwrap_or_default();
             let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -317,6 +341,15 @@ impl Server {
         // Who gives a key and no server does not mean another's server.
         let login = || self.login().filter(|_| self.given_key().is_none()).map(|login| login.host.as_str());
         given.or_else(login).unwrap_or(LOCAL)
+    }
+
+    /// Returns the address of a path of one name beside `/v1`.
+    fn beside(&self, path: &str) -> Result<Url> {
+        let mut url = self.url(&[])?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().push(path);
+        }
+        Ok(url)
     }
 
     fn url(&self, path: &[&str]) -> Result<Url> {

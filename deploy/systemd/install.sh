@@ -29,7 +29,7 @@ if [ -z "$root" ]; then
 	systemd-sysusers /usr/lib/sysusers.d/vitrine.conf
 	systemctl daemon-reload
 fi
-for file in "$here"/etc/*.toml; do
+for file in "$here"/etc/*; do
 	place="$root/etc/vitrine/$(basename "$file")"
 	[ -e "$place" ] || install -D -m 640 "$file" "$place"
 done

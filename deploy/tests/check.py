@@ -25,6 +25,8 @@ import run_images  # noqa: E402
 
 ROOT = DEPLOY.parent
 UNITS = sorted((DEPLOY / "systemd/units").glob("*.service"))
+# Those of roles, which have files of settings.
+ROLES = [unit for unit in UNITS if "ExecStartPre" in unit.read_text()]
 PROGRAMS = None
 # Above which a service is more exposed than it needs to be, by systemd's own measure from 0 to 10.
 EXPOSED = 3.0
@@ -54,7 +56,7 @@ def systemd_and_the_programs_take_what_is_installed():
             for command in settings(unit, "ExecStartPre") + settings(unit, "ExecStart"):
                 program, *arguments = command.split()
                 assert (Path(root) / program.lstrip("/")).is_file(), command
-                [config] = [one for one in arguments if one.endswith(".toml")]
+                [config] = [one for one in arguments if one.endswith(".toml")] + settings(unit, "EnvironmentFile")
                 assert (Path(root) / config.lstrip("/")).is_file(), command
         for program in ("vitrine", "vitrine-worker"):
             # It finds libtorch where the installation has it.
@@ -71,7 +73,7 @@ def the_settings_of_units_can_be_used():
         (root / "cache/uploads").mkdir(parents=True)
         (root / "srv/models/gpt2").mkdir(parents=True)
         (root / "srv/models/gpt2/config.json").write_text("{}")
-        for unit in UNITS:
+        for unit in ROLES:
             [command] = settings(unit, "ExecStartPre")
             program, *arguments = command.split()
             config = Path(next(one for one in arguments if one.endswith(".toml")))
@@ -84,7 +86,7 @@ def the_settings_of_units_can_be_used():
 
 
 def units_wait_for_longer_than_it_takes_to_end():
-    for unit in UNITS:
+    for unit in ROLES:
         [limit] = settings(unit, "TimeoutStopSec")
         config = next(one for one in settings(unit, "ExecStart")[0].split() if one.endswith(".toml"))
         drain = tomllib.loads((DEPLOY / "systemd/etc" / Path(config).name).read_text()).get("drain", "2s")

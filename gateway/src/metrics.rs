@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use telemetry::metrics::{Counter, Gauge, Histogram, Label, Metric, Metrics, Reading, SECONDS, TENANT, Values};
+use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metric, Metrics, Reading, SECONDS, TENANT, Values};
 
 use crate::error::Reason;
 
@@ -79,6 +79,22 @@ pub static METRICS: Metrics = &[
     &BACKLOG_BYTES,
     &BACKLOG_LIMIT,
 ];
+
+/// What a gateway is to who looks at it from outside: counted by `vitrine canary`.
+pub static OUTSIDE: Metrics = &[&OUTSIDE_RUNS, &OUTSIDE_TIME];
+
+pub static OUTSIDE_RUNS: Counter = Counter::new(
+    "vitrine_outside_runs_total",
+    "Counts programs that `vitrine canary` sent from outside, by what came of them: the result came (completed), the server refused \
+     the program, it failed, nothing came in time (late), or nobody answered (unreached).",
+    &[MODEL, Label::of("outcome", &["completed", "refused", "failed", "late", "unreached"])],
+);
+pub static OUTSIDE_TIME: Histogram = Histogram::new(
+    "vitrine_outside_seconds",
+    "Says how long it took `vitrine canary` from sending a program to having its result.",
+    &[MODEL],
+    SECONDS,
+);
 
 /// When the head of a request had come.
 #[derive(Clone, Copy)]

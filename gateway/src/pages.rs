@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod layout;
 mod live;
+mod map;
 mod me;
 mod models;
 mod now;
@@ -89,6 +90,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/jobs/{id}", get(show_job))
         .route("/admin/jobs/{id}/live", get(follow_job))
         .route("/admin/jobs/{id}/cancel", post(cancel_job))
+        .route("/admin/jobs/{id}/graph.svg", get(show_any_graph))
         .route("/admin/models", get(show_models).post(host_model))
         .route("/admin/models/{name}/change", post(change_model))
         .route("/admin/models/{name}/evict", post(evict_model))
@@ -283,6 +285,8 @@ async fn parts_of(gateway: &Gateway, wanted: &[String], reach: Reach) -> Result<
             "workers" => ("workers", workers::table(&now, false)),
             // The same with what can be done to them.
             "acts" => ("workers", workers::table(&now, true)),
+            "map" => ("map", map::part(&now)),
+            "memory" => ("memory", map::memory(&now)),
             "work" => ("work", workers::work(&now)),
             "models" => ("models", models::table(&now, false)),
             "hosting" => ("models", models::table(&now, true)),
@@ -392,7 +396,21 @@ async fn show_graph(
 ) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
     let record = job::own(&gateway, &principal, &id).await?;
-    let drawn = graph::draw(&gateway, &principal, &record).await?;
+    drawn(&gateway, &principal, &record).await
+}
+
+async fn show_any_graph(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let principal = operator(caller)?;
+    let record = job::find(&gateway, &principal, &id).await?;
+    drawn(&gateway, &principal, &record).await
+}
+
+async fn drawn(gateway: &Arc<Gateway>, principal: &Principal, record: &JobRecord) -> Result<Response, Error> {
+    let drawn = graph::draw(gateway, principal, record, jobs::sees(principal, record)).await?;
     // A program never changes.
     let kept = (header::CACHE_CONTROL, "private, max-age=3600");
     Ok(([(header::CONTENT_TYPE, "image/svg+xml"), kept], drawn).into_response())

@@ -7,6 +7,7 @@ use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 
 use crate::sessions::{Closed, Outbox, SessionId};
 use placement::{Kept, Seat, Worker};
+use store::{DeviceMemory, JobProgress};
 
 /// The known processes. No two of one name are known at once.
 #[derive(Default)]
@@ -38,6 +39,9 @@ pub struct Member {
     pub kept: BTreeMap<ModelKey, Kept>,
     /// Where it holds ranks of models that others serve; empty where it holds none.
     pub rank_address: String,
+    /// What it measured last.
+    pub memory: Vec<DeviceMemory>,
+    pub progress: Vec<JobProgress>,
 }
 
 /// The way to a process.

@@ -454,7 +454,15 @@ impl Leader {
                 None => tracing::debug!(%job, %token, "log line refused"),
             },
             News::Ended { session, job, token, end } => self.ended(session, job, token, end).await,
-            News::Goodbye { session, culprits } => {
+            News::Measured { session, memory, progress } => {
+                if let Some(member) = self.crew.of_session(session).and_then(|seat| self.crew.get_mut(seat)) {
+                    (member.memory, member.progress) = (memory, progress);
+                }
+            }
+            News::Goodbye { session, culprits, ranks_lost } => {
+                if let Some((model, timeout)) = ranks_lost {
+                    metrics::ranks_lost(&model, timeout);
+                }
                 if let Some(seat) = self.crew.of_session(session) {
                     self.depart(seat, &depart::Why::Goodbye(culprits)).await;
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ids::ModelKey;
 use placement::Move;
 use store::{Fault, JobRecord, Outcome, State};
 use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, TENANT};
@@ -93,6 +94,13 @@ pub static DEPARTED: Counter = Counter::new(
     &[Label::of("reason", &["died", "silent", "goodbye"])],
 );
 
+pub static RANKS_LOST: Counter = Counter::new(
+    "vitrine_ranks_lost_total",
+    "Counts groups of ranks that were lost while they served a model, each with the process that led it: a rank lived and gave no \
+     answer in time (timeout), or one ended or could not be reached (ended).",
+    &[MODEL, Label::of("reason", &["timeout", "ended"])],
+);
+
 /// All of them.
 pub static METRICS: Metrics = &[
     &LEADER,
@@ -111,6 +119,7 @@ pub static METRICS: Metrics = &[
     &PLACED,
     &PENDING,
     &DEPARTED,
+    &RANKS_LOST,
 ];
 
 /// Counts what became of a job by a commit.
@@ -148,6 +157,18 @@ pub fn requeued(told: &Told) {
             Told::Lost | Told::Withheld | Told::Happened(_) => "worker_lost",
         }])
         .one();
+}
+
+/// Begins to count losses of a model's ranks.
+pub fn ranks(model: &ModelKey) {
+    for reason in ["timeout", "ended"] {
+        RANKS_LOST.with(&[&model.to_string(), reason]);
+    }
+}
+
+/// Counts that a model's ranks were lost.
+pub fn ranks_lost(model: &ModelKey, timeout: bool) {
+    RANKS_LOST.with(&[&model.to_string(), if timeout { "timeout" } else { "ended" }]).one();
 }
 
 /// Counts what was decided of where a model is.

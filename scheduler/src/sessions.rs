@@ -13,7 +13,7 @@ use ids::{InstanceId, JobId, ModelKey, Token, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
 use proto::v1::{self, to_worker};
-use store::messages;
+use store::{DeviceMemory, JobProgress, messages};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -58,6 +58,12 @@ pub enum News {
         why: String,
         weights: bool,
     },
+    /// How the worker is, for people to look at.
+    Measured {
+        session: SessionId,
+        memory: Vec<DeviceMemory>,
+        progress: Vec<JobProgress>,
+    },
     /// A job began to run.
     Started {
         session: SessionId,
@@ -89,6 +95,8 @@ pub enum News {
     Goodbye {
         session: SessionId,
         culprits: Vec<JobId>,
+        /// The model whose ranks were lost, and whether one gave no answer in time, where that is why.
+        ranks_lost: Option<(ModelKey, bool)>,
     },
     Closed {
         session: SessionId,
@@ -389,10 +397,16 @@ impl Reader {
                 };
                 News::Ended { session, job, token, end }
             }
-            FromWorker::Goodbye(v1::Goodbye { culprits }) => {
+            FromWorker::Goodbye(v1::Goodbye { culprits, ranks_lost }) => {
                 let culprits = culprits.iter().map(|job| wire::job(job)).collect::<Result<_, _>>()?;
-                News::Goodbye { session, culprits }
+                let lost = |lost: v1::RanksLost| Some((messages::read_model(lost.model?), lost.timeout));
+                News::Goodbye { session, culprits, ranks_lost: ranks_lost.and_then(lost) }
             }
+            FromWorker::Measured(v1::Measured { memory, jobs }) => News::Measured {
+                session,
+                memory: memory.into_iter().map(messages::read_memory).collect(),
+                progress: jobs.iter().filter_map(messages::read_progress).collect(),
+            },
         };
         self.news.send(news).await.map_err(|_| "the scheduler is stopping".into())
     }

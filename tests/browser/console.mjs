@@ -119,6 +119,8 @@ async function pictures() {
   await take(admin, "/admin?reach=24h", "admin-phone", PHONE, "light", true);
   await take(admin, "/admin/jobs", "jobs", { width: 1280, height: 600 }, "light", true);
   await take(admin, "/admin/workers", "workers", { width: 1280, height: 600 }, "light", true);
+  await take(admin, "/admin/workers", "workers-dark", { width: 1280, height: 600 }, "dark", true);
+  await take(admin, "/admin/workers", "workers-phone", PHONE, "dark", false);
   await take(admin, "/admin/tenants", "tenants", { width: 1280, height: 400 }, "light", true);
   await take(admin, "/admin/tenants/ada", "tenant", { width: 1280, height: 660 }, "dark", true, "summary:text('Change the quota')");
   await take(admin, "/admin/models", "models", { width: 1280, height: 480 }, "light", true, "#models summary:text('Change')");
@@ -140,17 +142,35 @@ async function followsWhatHappens() {
   const ada = await signedIn(there.keys.ada, "/me");
   await sees(admin, "#queue", "no room: all 8 places are taken");
   await sees(ada, "#mine", "no room");
+  const running = await signedIn(there.keys.ada, `/me/jobs/${there.jobs.first}`);
+  await sees(running, "#job", "in pass 18, at layer 5 of 12");
+  check((await running.locator("svg.layers rect.at").count()) === 1, "the layer that it is at is drawn");
+  await isRight(running, "a job that runs");
+  await running.setViewportSize(PHONE);
+  await running.emulateMedia({ colorScheme: "dark" });
+  await isRight(running, "a job that runs, on a phone");
+  await sees(ada, "#mine", "in pass 18, at layer 5 of 12");
+  await admin.goto(`${there.url}/admin/workers`);
+  await sees(admin, "#map", "8 jobs");
+  check((await admin.locator("#map svg rect.busy").count()) > 0, "a model that has jobs is drawn");
+  await sees(admin, "#memory", "512 MiB");
+  await admin.goto(`${there.url}/admin/jobs/${there.jobs.done}`);
+  await sees(admin, "main", "How far its passes go");
+  check(await admin.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "how far passes go is drawn");
+  await admin.goto(`${there.url}/admin`);
   const job = await signedIn(there.keys.ada, `/me/jobs/${there.jobs.waiting}`);
   await sees(job, "#job", "queued");
   check(await job.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "its program is drawn");
   fs.writeFileSync(there.gate, "");
   await until(admin, "#queue", (text) => !text.includes("no room"));
   await sees(job, "#job", "completed");
+  await job.reload();
+  check(await job.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "its program is drawn when it has ended");
   check(!(await ada.textContent("#mine")).includes("no room") || (await until(ada, "#mine", (text) => !text.includes("no room"))), "all ran");
   await until(admin, "#numbers", (text) => !/\b0completed/.test(text));
   const [download] = await Promise.all([job.waitForEvent("download"), job.click("a:text('Download')")]);
   check(fs.statSync(await download.path()).size > 0, "the result has bytes");
-  for (const page of [admin, ada, job]) await close(page, "following");
+  for (const page of [admin, ada, job, running]) await close(page, "following");
 }
 
 async function acts() {
@@ -308,12 +328,14 @@ async function eachRole() {
   const text = await operator.textContent("#job");
   check(text.includes("is for its own tenant") && !text.includes("as told"), "what a program raised is its tenant's");
   check(!text.includes("What it printed"), "and so is what it printed");
+  const drawing = await operator.evaluate((path) => fetch(path).then((it) => it.text()), `/admin/jobs/${there.jobs.failed}/graph.svg`);
+  check(drawing.startsWith("<svg") && !drawing.includes("canned") && !drawing.includes(".py"), `its text is, too: ${drawing}`);
   await operator.goto(`${there.url}/admin/models`);
   await sees(operator, "#host", "Host the model");
   await close(operator, "an operator");
 
   const ada = await told(there.keys.ada, "/me");
-  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
+  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.done}/graph.svg`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
     check(await status(ada, path) === 403, path);
   }
   check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
@@ -321,7 +343,7 @@ async function eachRole() {
   await close(ada, "a researcher");
 
   const bob = await told(there.keys.bob, "/me");
-  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`, `/me/jobs/${there.jobs.second}/graph.svg`]) check(await status(bob, path) === 404, path);
+  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`, `/me/jobs/${there.jobs.second}/graph.svg`, `/me/jobs/${there.jobs.done}/graph.svg`]) check(await status(bob, path) === 404, path);
   await close(bob, "another tenant");
 }
 

@@ -377,7 +377,7 @@ fn people_see_and_do_everything_in_a_browser() {
     });
     let began = Instant::now();
     let told = look("console.mjs", &there);
-    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 17, "{told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 18, "{told}");
     println!("{told}in {:.0} s; pictures are in {}", began.elapsed().as_secs_f64(), pictures.display());
 }
 

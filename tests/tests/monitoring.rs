@@ -13,7 +13,7 @@ use observability::{AUTOSCALER, alerts, dashboards, rules};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::cluster::Cluster;
-use tests::{Data, Server, http, ports, python, root};
+use tests::{Data, KEY, Server, http, ports, python, root};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -155,7 +155,7 @@ fn the_rules_are_rules_and_every_alert_fires_when_it_should_and_only_then() {
 #[test]
 fn every_panel_rule_and_query_has_data_and_an_alert_reaches_who_is_to_hear_of_it() {
     let data = Data::default();
-    let [health, worker_health] = ports::free();
+    let [health, worker_health, canary_health] = ports::free();
     let set = [
         format!("worker_health={worker_health}"),
         "gateway.queued_jobs_per_tenant=4".into(),
@@ -166,12 +166,33 @@ fn every_panel_rule_and_query_has_data_and_an_alert_reaches_who_is_to_hear_of_it
         up = up.arguments(&["--set", set]);
     }
     let server = up.start();
+    let program = tests::program("vitrine").display().to_string();
+    let of_canary = [
+        "canary",
+        "--host",
+        &server.url,
+        "--key",
+        KEY,
+        "--every",
+        "1s",
+        "--patience",
+        "2s",
+        "--health",
+        &canary_health,
+    ];
+    let _canary = Running::start(&program, &of_canary.map(str::to_owned));
     let (webhook, alerts_received) = receiver();
     let folder = data.path("monitoring");
     fs::create_dir(&folder).unwrap();
-    let (prometheus, _running) = watch(&folder, &job(&[&health, &worker_health]), &webhook);
+    let (prometheus, _running) = watch(&folder, &job(&[&health, &worker_health, &canary_health]), &webhook);
     let prometheus = prometheus.as_str();
-    until("a first look at both processes", || ask(prometheus, "up == 1") == 2);
+    until("a first look at all processes", || ask(prometheus, "up == 1") == 3);
+    until("a program of the canary's", || ask(prometheus, "vitrine_outside_runs_total{outcome=\"completed\"} > 0") > 0);
+    // What lies where is measured: the weights of what is loaded, and what is free.
+    for kind in ["weights", "free"] {
+        let measured = format!("vitrine_device_memory_bytes{{device=\"cpu\",kind={kind:?}}} > 0");
+        until(kind, || ask(prometheus, &measured) == 1);
+    }
 
     server.client("outcomes.py").succeed();
     // A tenant that sends more than it may, while nobody runs anything.
@@ -212,7 +233,7 @@ fn every_panel_rule_and_query_has_data_and_an_alert_reaches_who_is_to_hear_of_it
     let text = heard.next().expect("the alert reaches the receiver");
     assert!(text.contains("docs/runbooks/VitrineWorkersDie.md") && text.contains("\"firing\""), "{text}");
 
-    for address in [&health, &worker_health] {
+    for address in [&health, &worker_health, &canary_health] {
         until("metrics", || http::try_ask(&format!("http://{address}"), "GET", "/metrics", &[], b"").is_some());
         let metrics = http::get(&format!("http://{address}"), "/metrics");
         let (good, said) = promtool(&["check", "metrics"], std::str::from_utf8(&metrics.body).unwrap());

@@ -113,6 +113,7 @@ impl Canary {
             limits: Limits::default(),
             stop: Arc::default(),
             trace: None,
+            progress: Arc::default(),
         }
     }
 

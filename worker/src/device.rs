@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use engine::{Engine, Event, Job};
@@ -9,9 +10,19 @@ use ids::JobId;
 use models::Device;
 use models::cuda::{self, Cuda, Missing, Search};
 
+use crate::measured::Lies;
 use crate::memory;
 use crate::ranks::Followers;
 use crate::rooms::Taken;
+
+/// The memory of a device.
+pub struct Space {
+    pub name: String,
+    pub gpu: bool,
+    pub free: u64,
+    /// All there is, where that is known.
+    pub all: Option<u64>,
+}
 
 /// The devices that this worker has.
 pub struct Devices {
@@ -58,6 +69,17 @@ impl Devices {
             (format!("cuda:{index}"), free)
         };
         (0..gpus).map(gpu).chain([("cpu".to_owned(), memory::free())]).collect()
+    }
+
+    /// Returns how much of each device's memory is free just now. A GPU that does not say is left out.
+    pub fn spaces(&self) -> Vec<Space> {
+        let gpus = self.cuda.as_ref().map_or(0, |cuda| i32::try_from(cuda.devices).unwrap_or(i32::MAX));
+        let gpu = |index: i32| {
+            let free = cuda::free_memory(index).ok()?;
+            Some(Space { name: format!("cuda:{index}"), gpu: true, free, all: None })
+        };
+        let (free, all) = (memory::free(), Some(memory::all()));
+        (0..gpus).filter_map(gpu).chain([Space { name: "cpu".into(), gpu: false, free, all }]).collect()
     }
 
     /// Returns whether there is a GPU.
@@ -124,8 +146,8 @@ pub struct Watched<E> {
     pub followers: Option<Followers>,
     pub engine: E,
     pub device: Device,
-    /// What the engine takes of the device. Given back after it: fields are dropped in this order.
-    pub _taken: Vec<Taken>,
+    /// What the engine takes of the device, as it was taken and as it is. Given back after it: fields are dropped in this order.
+    pub _taken: (Vec<Taken>, Arc<Lies>),
 }
 
 impl<E: Engine> Engine for Watched<E> {

@@ -5,15 +5,19 @@ use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine::{Fault, Share, Usage};
+use engine::{Fault, Progress, Share, Usage, Whereabouts};
 use ids::{JobId, ModelKey, TenantId, Token};
 use proto::v1;
+use store::JobProgress;
 use telemetry::trace::{Step, Trace};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::metrics;
 use crate::results::Destination;
+
+/// How long a job has run of which people are shown how far it is.
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// The jobs of a worker. They outlive every session.
 #[derive(Default)]
@@ -35,6 +39,8 @@ pub struct Running {
     pub run_time: Duration,
     /// When it began, once it has.
     pub begun: Arc<OnceLock<std::time::Instant>>,
+    /// How far it is in the model.
+    pub progress: Arc<Progress>,
     /// When it must have stopped, once it was told to.
     pub stopping: Option<Instant>,
     pub phase: Phase,
@@ -81,6 +87,13 @@ impl Running {
             let forwards = i64::try_from(usage.forwards).unwrap_or(i64::MAX);
             run.with("forwards", forwards).with("seconds", usage.seconds).end();
         }
+    }
+
+    /// Returns how far it is, once it has run for a while.
+    pub fn whereabouts(&self, job: JobId) -> Option<JobProgress> {
+        self.begun.get().filter(|begun| self.phase == Phase::Submitted && begun.elapsed() >= A_WHILE)?;
+        let Whereabouts { passes, layer, layers } = self.progress.look();
+        Some(JobProgress { job, passes, layer, layers })
     }
 
     /// Returns whether its time with the engine is over.

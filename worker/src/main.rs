@@ -19,11 +19,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
 
 use crate::device::{Devices, Watched};
+use crate::measured::{Lies, Weights};
 use crate::ranks::{Followers, Host, NoRoom, OnLoss, Reach};
 use crate::rooms::Rooms;
 use crate::settings::{Collectives, Flags, SHARED_TOKENS};
 
 mod device;
+mod measured;
 mod memory;
 mod ranks;
 mod rooms;
@@ -145,20 +147,29 @@ fn run(flags: &Flags) -> Result<()> {
         config.instance = InstanceId::new(instance);
     }
     // Ranks that are lost take the process with them: what runs here is to run in the next one, and is not to blame.
-    let (lost, leave) = (Arc::new(OnceLock::new()), config.leave.clone());
+    let (lost, leave, goodbye) = (Arc::new(OnceLock::new()), config.leave.clone(), Arc::clone(&config.ranks_lost));
     let told = Arc::clone(&lost);
-    let on_loss: OnLoss = Arc::new(move |why| {
-        tracing::error!(why, "a model's ranks are lost, and the worker ends");
-        let _ = told.set(why.to_owned());
+    let on_loss: OnLoss = Arc::new(move |model, loss| {
+        tracing::error!(%model, why = loss.why, "a model's ranks are lost, and the worker ends");
+        let _ = told.set(loss.why.clone());
+        let _ = goodbye.set((model.clone(), loss.timeout));
         leave.cancel();
     });
     let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
     let pools = (memory.clone(), kept.clone());
+    let weights = Weights::default();
+    let (looked, lying, warm, measured) =
+        (Arc::clone(&devices), weights.clone(), shelf.clone(), config.measured.clone());
+    let measure = move || {
+        let memory = measured::measure(&looked, &lying, warm.taken());
+        worker::metrics::device_memory(&memory);
+        measured.send_replace(memory);
+    };
     let loader: Loader = Arc::new(move |asked, progress| {
         let model = asked.key.to_string();
         let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
         let ways = (settings.collectives, &reach, &on_loss);
-        let loaded = load(asked, &devices, &rooms, &shelf, ways, &engine, progress)?;
+        let loaded = load(asked, &devices, (&rooms, &weights), &shelf, ways, &engine, progress)?;
         if settings.memory.0 == 0 {
             // What weights may take that are kept is not for jobs.
             let free = memory::free().saturating_sub(shelf.limit().saturating_sub(shelf.taken()));
@@ -183,7 +194,7 @@ fn run(flags: &Flags) -> Result<()> {
             tokio::spawn(async move { server.follow().await });
         }
         tokio::spawn(health.pulse("session"));
-        tokio::spawn(tell_ready(session, health.clone(), pools));
+        tokio::spawn(tell_ready(session, health.clone(), pools, measure));
         health.started();
         Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
     });
@@ -195,12 +206,19 @@ fn run(flags: &Flags) -> Result<()> {
     }
 }
 
-/// Says again and again whether a scheduler gives it jobs, and what of the memory is taken by jobs, and is kept.
-async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health, (jobs, kept): (Pool, Pool)) {
+/// Says again and again whether a scheduler gives it jobs, what of the memory is taken by jobs, and is kept, and what lies on its
+/// devices.
+async fn tell_ready(
+    session: tokio::sync::watch::Receiver<bool>,
+    health: Health,
+    (jobs, kept): (Pool, Pool),
+    measure: impl Fn(),
+) {
     loop {
         let open = *session.borrow();
         worker::metrics::SESSION.set(f64::from(u8::from(open)));
         worker::metrics::memory(&jobs, &kept, memory::free());
+        measure();
         health.ready(if open { Ok(()) } else { Err("no scheduler has let it in".into()) });
         tokio::time::sleep(READY).await;
     }
@@ -210,7 +228,7 @@ async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health,
 fn load(
     load: &Load,
     devices: &Devices,
-    rooms: &Rooms,
+    (rooms, weights_here): (&Rooms, &Weights),
     shelf: &models::Shelf,
     (collectives, reach, on_loss): (Collectives, &Reach, &OnLoss),
     settings: &dyn Fn(bool) -> engine::Settings,
@@ -283,8 +301,12 @@ fn load(
     }
     tracing::info!(model = %load.key, %device, ranks = load.ranks, warm = place.warm, "the model is loaded");
     let ends = model.ends();
+    let mut lies = Lies { device: device.to_string(), model: load.key.to_string(), bytes };
     let scrub = match model.scrub() {
-        Ok(scrub) => Some(scrubbing(scrub, shelf.clone(), load.key.to_string())),
+        Ok(scrub) => {
+            lies.bytes = scrub.own().bytes();
+            Some(scrubbing(scrub, shelf.clone(), load.key.to_string()))
+        }
         Err(error) => {
             let why = error.to_string();
             tracing::warn!(model = %load.key, why, "weights cannot be compared with what was loaded");
@@ -292,6 +314,7 @@ fn load(
         }
     };
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
+    let taken = (taken, weights_here.lie(lies));
     Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place, ends, scrub })
 }
 

@@ -11,6 +11,14 @@ pub fn free() -> u64 {
     system.available_memory().min(container.unwrap_or(u64::MAX))
 }
 
+/// Returns how many bytes there are, of the machine or of the container.
+pub fn all() -> u64 {
+    let mut system = System::new();
+    system.refresh_memory();
+    let container = system.cgroup_limits().map(|limits| limits.total_memory);
+    system.total_memory().min(container.unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,6 +29,7 @@ mod tests {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
         let all: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         let free = free();
-        assert!(free > 1 << 20 && free <= all << 10, "{free} bytes of {all} KiB");
+        assert!(free > 1 << 20 && free <= self::all(), "{free} bytes of {all} KiB");
+        assert!(self::all() <= all << 10);
     }
 }

@@ -2,7 +2,8 @@
 
 use engine::{Fault, Pool, Usage};
 use ids::{ModelKey, TenantId};
-use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, SecondsCounter, TENANT};
+use store::DeviceMemory;
+use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, SecondsCounter, TENANT, Values};
 
 use crate::canary::Verdict;
 use crate::held::{Phase, Running};
@@ -32,6 +33,16 @@ pub static MEMORY: Gauge = Gauge::new(
     "vitrine_worker_memory_bytes",
     "Says how many bytes jobs hold, what is kept of prompts that come again has, and the machine has free.",
     &[Label::of("kind", &["jobs", "kept", "free"])],
+);
+pub static DEVICE_MEMORY: Gauge = Gauge::new(
+    "vitrine_device_memory_bytes",
+    "Says how many bytes lie in the memory of a device, by what they are for: weights as kernels have them, copies of these for \
+     gradients and for .weight, what is kept of prompts that come again (trunks), weights that are kept for a GPU (warm), all else, \
+     as keys and values, activations, tensors of jobs and what other processes have (other), and what is free.",
+    &[
+        Label { name: "device", values: Values::First(65) },
+        Label::of("kind", &["weights", "copies", "trunks", "caches", "activations", "jobs", "warm", "other", "free"]),
+    ],
 );
 pub static MEMORY_LIMIT: Gauge =
     Gauge::new("vitrine_worker_memory_limit_bytes", "Says how many bytes jobs may hold together.", &[]);
@@ -88,6 +99,7 @@ pub static METRICS: Metrics = &[
     &WEIGHTS,
     &KEPT,
     &MEMORY,
+    &DEVICE_MEMORY,
     &MEMORY_LIMIT,
     &HELD,
     &SLOTS,
@@ -161,6 +173,15 @@ pub fn jobs<'a>(running: impl Iterator<Item = &'a Running>) {
         };
         (vec![phase], 1.0)
     }));
+}
+
+/// Shows what lies in the devices' memory.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+pub fn device_memory(devices: &[DeviceMemory]) {
+    let all = devices.iter().flat_map(|memory| {
+        memory.kinds.iter().map(|(kind, bytes)| (vec![memory.device.as_str(), kind.as_str()], *bytes as f64))
+    });
+    DEVICE_MEMORY.set_all(all);
 }
 
 /// Shows what is held of the memory.

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use collectives::nccl::{self, Joined, Library};
-use collectives::{Alarm, Group, Memory, Network};
+use collectives::{Alarm, Group, Lost, Memory, Network};
+use ids::ModelKey;
 use kernels::{Gpu, Ranks};
 use models::Device;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -30,8 +31,29 @@ pub use host::Host;
 pub use link::PROTOCOL;
 pub use place::Place;
 
-/// Told once, by whatever thread, why the ranks of a model that is served are lost.
-pub type OnLoss = Arc<dyn Fn(&str) + Send + Sync>;
+/// Told once, by whatever thread, which model's ranks are lost that is served, and why.
+pub type OnLoss = Arc<dyn Fn(&ModelKey, &Loss) + Send + Sync>;
+
+/// Why ranks are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// A sentence for the operator.
+    pub why: String,
+    /// Whether one lived and did not answer in time.
+    pub timeout: bool,
+}
+
+impl From<&Lost> for Loss {
+    fn from(lost: &Lost) -> Self {
+        Self { why: lost.to_string(), timeout: lost.is_timeout() }
+    }
+}
+
+impl Loss {
+    fn ended(why: &str) -> Self {
+        Self { why: why.to_owned(), timeout: false }
+    }
+}
 
 /// The other ranks of a model. They end with it, and it with them: what they hold is a part of it.
 pub struct Followers {
@@ -51,6 +73,7 @@ struct Follower {
 
 /// What the threads that wait for their ends share.
 struct Watch {
+    model: ModelKey,
     alarm: Alarm,
     on_loss: OnLoss,
     /// What is said of the ranks besides, where the reason alone names none.
@@ -60,7 +83,7 @@ struct Watch {
     /// Whether they are to end.
     closing: AtomicBool,
     /// Why the group is lost, once it is.
-    lost: Mutex<Option<String>>,
+    lost: Mutex<Option<Loss>>,
 }
 
 impl Followers {
@@ -96,8 +119,8 @@ impl Followers {
         let group: Box<dyn Group> = match (by_bytes, &followers.nccl) {
             (None, Some(library)) => {
                 let told = Arc::clone(&watch);
-                let on_loss = Box::new(move |why: &str| {
-                    told.lose(why);
+                let on_loss = Box::new(move |lost: &Lost| {
+                    told.lose(lost.into());
                 });
                 match carried(group, Library::load(library), device, on_loss)? {
                     Joined::Nccl(group) => {
@@ -119,8 +142,8 @@ impl Followers {
                 group
             }
         };
-        let lost = move |why: &str| {
-            if watch.lose(why) {
+        let lost = move |lost: &Lost| {
+            if watch.lose(lost.into()) {
                 // The process ends. Nobody may see the error that would come of this: it is no fault of a job.
                 loop {
                     std::thread::park();
@@ -140,7 +163,7 @@ impl Followers {
     ) -> Result<(Box<dyn Group>, Self)> {
         let count = usize::try_from(load.ranks)?;
         let memory = Memory::create(count).with_context(|| format!("there is no memory for {count} ranks to share"))?;
-        let watch = Watch::new(memory.alarm(), on_loss, String::new());
+        let watch = Watch::new(load.key.clone(), memory.alarm(), on_loss, String::new());
         let file = memory.file()?;
         // Files of this process are found there by its children, who are of the same user.
         let path = format!("/proc/{}/fd/{}", getpid(), file.as_raw_fd());
@@ -166,13 +189,13 @@ impl Followers {
         let told = Arc::clone(&watched);
         let on_end = Box::new(move |why: &str| {
             if let Some(watch) = told.get().and_then(Weak::upgrade) {
-                watch.lose(why);
+                watch.lose(Loss::ended(why));
             }
         });
         let network = Network::lead(links, on_end)?;
         let held = load.rank_hosts.iter().zip(1..).map(|(host, rank)| format!("rank {rank} on worker {}", host.worker));
         let who = format!("; {} has {}", load.key, held.collect::<Vec<_>>().join(", "));
-        let watch = Watch::new(network.alarm(), on_loss, who);
+        let watch = Watch::new(load.key.clone(), network.alarm(), on_loss, who);
         // What was lost before is found when the first order is given.
         let _ = watched.set(Arc::downgrade(&watch));
         Ok((Box::new(network), Self { watch, ranks: Vec::new(), _memory: None, nccl }))
@@ -187,8 +210,8 @@ impl Followers {
     pub fn serve(&self) {
         self.watch.serving.store(true, Ordering::SeqCst);
         let lost = self.watch.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(why) = lost {
-            (self.watch.on_loss)(&why);
+        if let Some(loss) = lost {
+            (self.watch.on_loss)(&self.watch.model, &loss);
         }
     }
 
@@ -232,35 +255,35 @@ impl Drop for Followers {
 }
 
 impl Watch {
-    fn new(alarm: Alarm, on_loss: OnLoss, who: String) -> Arc<Self> {
+    fn new(model: ModelKey, alarm: Alarm, on_loss: OnLoss, who: String) -> Arc<Self> {
         let no = || AtomicBool::new(false);
-        Arc::new(Self { alarm, on_loss, who, serving: no(), closing: no(), lost: Mutex::default() })
+        Arc::new(Self { model, alarm, on_loss, who, serving: no(), closing: no(), lost: Mutex::default() })
     }
 
     /// Waits for a rank's end, which nobody expects while the model is there.
     fn wait(&self, mut child: Child, name: &str) {
         let ended = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         if !self.closing.load(Ordering::SeqCst) {
-            self.lose(&format!("{name} has ended: {ended}"));
+            self.lose(Loss::ended(&format!("{name} has ended: {ended}")));
         }
     }
 
     /// Notes the loss, and returns whether this process ends by it.
-    fn lose(&self, why: &str) -> bool {
+    fn lose(&self, loss: Loss) -> bool {
         if self.closing.load(Ordering::SeqCst) {
             return false;
         }
-        let why = &format!("{why}{}", self.who);
+        let loss = Loss { why: format!("{}{}", loss.why, self.who), ..loss };
         let first = {
             let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
             let first = lost.is_none();
-            lost.get_or_insert_with(|| why.clone());
+            lost.get_or_insert_with(|| loss.clone());
             first
         };
-        self.alarm.abort(why);
+        self.alarm.abort(&loss.why);
         let serving = self.serving.load(Ordering::SeqCst);
         if first && serving {
-            (self.on_loss)(why);
+            (self.on_loss)(&self.model, &loss);
         }
         serving
     }

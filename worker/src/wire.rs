@@ -4,7 +4,7 @@ use engine::{Fault, Usage};
 use ids::{JobId, ModelKey, Token};
 use proto::v1;
 use proto::v1::from_worker::Message;
-use store::{Blob, messages};
+use store::{Blob, DeviceMemory, messages};
 
 use crate::model::{Finding, Load, RankHost, State};
 
@@ -116,6 +116,18 @@ pub fn found(model: &ModelKey, finding: Finding) -> v1::FromWorker {
     from_worker(Message::Drifted(v1::Drifted { model: Some(messages::model(model)), why: shortened(&why), weights }))
 }
 
+/// Writes what lies in a device's memory, as people read numbers: what changes by less than a hundredth is not told anew.
+pub fn memory(memory: &DeviceMemory) -> v1::DeviceMemory {
+    let kinds = memory.kinds.iter().map(|(kind, bytes)| (kind.clone(), rounded(*bytes))).collect();
+    messages::memory(&DeviceMemory { device: memory.device.clone(), kinds })
+}
+
+/// Rounds down to eight significant bits.
+fn rounded(bytes: u64) -> u64 {
+    let dropped = (u64::BITS - bytes.leading_zeros()).saturating_sub(8);
+    bytes >> dropped << dropped
+}
+
 /// Reads which time a job was given out.
 pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
     Some((given.job_id.parse().ok()?, Token { epoch: given.epoch, attempt: given.attempt }))
@@ -161,6 +173,15 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_told_within_a_hundredth() {
+        for bytes in [0, 1, 255, 256, 257, 511, 1_000_003, u64::MAX] {
+            let told = rounded(bytes);
+            assert!(told <= bytes && bytes - told <= bytes / 100, "{bytes}: {told}");
+        }
+        assert_eq!(rounded(1_000_003), rounded(1_000_900));
+    }
 
     #[test]
     fn a_long_text_keeps_its_two_ends() {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -16,7 +16,7 @@ use program::{Limits, Saved};
 use proto::v1;
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
-use store::messages;
+use store::{DeviceMemory, messages};
 use telemetry::trace::{self, Step, Trace};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
@@ -64,6 +64,10 @@ pub struct Config {
     pub leave: CancellationToken,
     /// Shows whether a scheduler has let it in.
     pub session: watch::Sender<bool>,
+    /// What lies in its devices' memory, for people to look at.
+    pub measured: watch::Sender<Vec<DeviceMemory>>,
+    /// The model whose ranks were lost, and whether one did not answer in time, where that makes it leave.
+    pub ranks_lost: Arc<OnceLock<(ModelKey, bool)>>,
 }
 
 impl Config {
@@ -85,6 +89,8 @@ impl Config {
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
+            measured: watch::Sender::default(),
+            ranks_lost: Arc::default(),
         }
     }
 }
@@ -155,6 +161,7 @@ pub async fn run_over(config: Config, dial: Arc<dyn Dial>, host: Host) -> Result
         scheduler: 0,
         dials: 0,
         outgoing: VecDeque::new(),
+        measured: v1::Measured::default(),
         config,
     };
     worker.run(reports).await
@@ -180,6 +187,8 @@ struct Worker {
     dials: u64,
     /// What is to be told.
     outgoing: VecDeque<v1::FromWorker>,
+    /// How it is, as this session's scheduler was told.
+    measured: v1::Measured,
 }
 
 /// The way to the scheduler.
@@ -372,6 +381,7 @@ impl Worker {
         let models = self.models();
         self.outgoing.extend(models.into_iter().map(|state| wire::from_worker(Message::ModelState(state))));
         self.connection = Connection::Open(Box::new(session));
+        self.measured = v1::Measured::default();
         self.config.session.send_replace(true);
         Ok(())
     }
@@ -475,6 +485,7 @@ impl Worker {
             result: Destination::read(&assign.result_path, assign.result_grant, self.inline_bytes),
             run_time: limits.run_time,
             begun: Arc::default(),
+            progress: Arc::default(),
             stopping: None,
             phase: Phase::Reading,
             task: None,
@@ -486,14 +497,14 @@ impl Worker {
             trace: Trace::parse(&assign.traceparent),
             run: None,
         };
-        let (stop, trace) = (Arc::clone(&running.stop), running.trace);
+        let (stop, trace, progress) = (Arc::clone(&running.stop), running.trace, Arc::clone(&running.progress));
         let payload = Payload::read(assign.payload, assign.payload_grant);
         let task = self.tasks.spawn(async move {
             let reading = trace.map(|trace| trace.step("read"));
             let read = async {
                 let program = payload?.program().await?;
                 trace::end(reading);
-                Ok(Box::new(Job { id: job, tenant, program, limits, stop, trace: None }))
+                Ok(Box::new(Job { id: job, tenant, program, limits, stop, trace: None, progress }))
             };
             let program = std::panic::AssertUnwindSafe(read).catch_unwind().await;
             let program = program.unwrap_or_else(|_| Err(Unread::Unfit("reading the job's program failed".into())));
@@ -691,12 +702,27 @@ impl Worker {
         }
     }
 
+    /// Tells how it is, where that has changed and nothing waits to be told that matters more.
+    fn tell_measured(&mut self) {
+        if !matches!(self.connection, Connection::Open(_)) || !self.outgoing.is_empty() {
+            return;
+        }
+        let memory = self.config.measured.borrow().iter().map(wire::memory).collect();
+        let far = self.held.running.iter().filter_map(|(job, running)| running.whereabouts(*job));
+        let measured = v1::Measured { memory, jobs: far.map(|progress| messages::progress(&progress)).collect() };
+        if self.measured != measured {
+            self.outgoing.push_back(wire::from_worker(Message::Measured(measured.clone())));
+            self.measured = measured;
+        }
+    }
+
     async fn beat(&mut self) -> Result<(), Error> {
         if let Connection::Open(session) = &mut self.connection
             && let Err(why) = session.beat(BEAT)
         {
             self.closed(&why);
         }
+        self.tell_measured();
         metrics::jobs(self.held.running.values());
         self.tell_ran();
         self.hosted.again()?;
@@ -716,7 +742,12 @@ impl Worker {
     /// nobody else.
     async fn say_goodbye(&mut self, culprits: &[JobId]) {
         let culprits = culprits.iter().map(ToString::to_string).collect();
-        self.outgoing.push_back(wire::from_worker(Message::Goodbye(v1::Goodbye { culprits })));
+        let lost = |(model, timeout): &(ModelKey, bool)| v1::RanksLost {
+            model: Some(messages::model(model)),
+            timeout: *timeout,
+        };
+        let ranks_lost = self.config.ranks_lost.get().map(lost);
+        self.outgoing.push_back(wire::from_worker(Message::Goodbye(v1::Goodbye { culprits, ranks_lost })));
         let said = async {
             loop {
                 let full = self.flush();

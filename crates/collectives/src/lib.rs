@@ -37,6 +37,14 @@ pub enum Lost {
     Broken(usize),
 }
 
+impl Lost {
+    /// Returns whether a rank that lives, as far as is known, did not answer in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
+}
+
 /// A stretch of a device's memory, by its address there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

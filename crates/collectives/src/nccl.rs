@@ -41,7 +41,7 @@ pub trait Mark: Send {
 }
 
 /// Told once, by whatever thread finds it out, why a group is lost. Only when this returns are devices let go on.
-pub type OnLoss = Box<dyn Fn(&str) + Send + Sync>;
+pub type OnLoss = Box<dyn Fn(&Lost) + Send + Sync>;
 
 /// A rank of a group whose bytes go as they did, and devices' memory by NCCL.
 pub struct Nccl {
@@ -154,7 +154,7 @@ impl Nccl {
         patience: Patience,
         call: &dyn Fn(&Communicator) -> Result<(), String>,
     ) -> Result<(), Lost> {
-        let mark = || self.stream.mark().map_err(|why| self.watch.lose(&why));
+        let mark = || self.stream.mark().map_err(|why| self.watch.lose(&Lost::Ended(why)));
         let begun = mark()?;
         let mut done = None;
         self.stream.with_device(&mut || done = Some(self.watch.call(rank, patience, call)));

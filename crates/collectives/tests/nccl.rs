@@ -83,7 +83,7 @@ where
                     disturb(what);
                     let (device, lost) = (Device::default(), Arc::<Mutex<Vec<String>>>::default());
                     let noted = Arc::clone(&lost);
-                    let on_loss = Box::new(move |why: &str| noted.lock().unwrap().push(why.to_owned()));
+                    let on_loss = Box::new(move |why: &Lost| noted.lock().unwrap().push(why.to_string()));
                     let joined =
                         join(Box::new(bytes), Library::load(&mock::nccl()), Box::new(device.clone()), on_loss, None)
                             .unwrap();
@@ -263,7 +263,7 @@ fn a_call_that_never_comes_back_ends_the_group_though_nobody_can_get_at_it() {
     };
     // As in a worker, whose process ends with it: this thread is never seen again.
     std::thread::spawn(move || {
-        let on_loss = Box::new(move |why: &str| told.send(why.to_owned()).unwrap());
+        let on_loss = Box::new(move |why: &Lost| told.send(why.to_string()).unwrap());
         let rank = Rank { group: enter(first, "stuck@0:0", on_loss), device: Device::default(), lost: Arc::default() };
         rank.send(&[1], SHORT)
     });

@@ -212,6 +212,7 @@ impl<M: Model> Active<M> {
     /// Notes that a pass of the job's is done.
     pub fn note_pass(&mut self) {
         self.passes += 1;
+        self.job.progress.passed(self.passes);
         self.trial = self.trial.filter(|trial| self.passes < trial.until);
     }
 
@@ -469,11 +470,12 @@ fn begin<M: Model>(
         }
     };
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
-    let stop = Arc::clone(&job.stop);
+    job.progress.begin(model.schema().layers.len());
+    let told = (Arc::clone(&job.stop), Arc::clone(&job.progress));
     let calls =
         [".inputs", "'inputs'", "include_inputs", "register_forward"].into_iter().any(|name| program.mentions(name));
     let looks = (program.mentions("source"), calls);
-    let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), stop));
+    let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), told));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));

@@ -35,10 +35,10 @@ impl<M: Model> Common<M> {
 
     fn of(model: Rc<M>, settings: Settings) -> Self {
         let order = Rc::new(Order::new(model.schema()));
-        let trunks = RefCell::new(Trunks::new(settings.kept.clone()));
-        let adapters = RefCell::new(Adapters::new(settings.kept.clone()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
         let series = Series::of(&settings.model);
+        let trunks = RefCell::new(Trunks::new(settings.kept.clone(), series.trunks));
+        let adapters = RefCell::new(Adapters::new(settings.kept.clone()));
         Self { model, order, settings, trunks, adapters, room, series, groups: Cell::new(0) }
     }
 

@@ -648,6 +648,7 @@ fn job(mut heap: Heap, entry: Entry, model: program::Ref, text: String) -> Job {
         limits: Limits { fuel: 2_000_000, memory_bytes: 16 << 20, ..Limits::default() },
         stop: Arc::new(AtomicU8::new(0)),
         trace: None,
+        progress: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use ids::{JobId, TenantId};
 use program::{Batching, Limits, Program, Saved};
 use telemetry::trace::Trace;
 
+use crate::progress::Progress;
 use crate::shape::ShapeClass;
 
 /// Executes jobs in steps; each step is at most one forward pass over all that are ready, and one slice of a job that
@@ -45,6 +46,8 @@ pub struct Job {
     pub stop: Arc<AtomicU8>,
     /// What its passes belong to, where the job is traced.
     pub trace: Option<Trace>,
+    /// Where the thread notes how far it is.
+    pub progress: Arc<Progress>,
 }
 
 /// What happened to a job. Exactly one of `Finished` and `Failed` comes last.

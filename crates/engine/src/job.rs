@@ -16,6 +16,7 @@ use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
 use crate::model::{Attention, Model, Site};
 use crate::own::Given;
+use crate::progress::Progress;
 use crate::turn::Turn;
 
 /// State of one job that its host objects share.
@@ -30,6 +31,7 @@ pub struct JobState<M: Model> {
     pub calls: bool,
     /// As in [`crate::Job::stop`].
     stop: Arc<AtomicU8>,
+    pub progress: Arc<Progress>,
     /// Values marked by `.save()`, held so that no other object can take their identity.
     saved: RefCell<HashMap<Identity, Value>>,
     /// Alternative names of modules: `(parent path, alias)` to path.
@@ -54,7 +56,7 @@ impl<M: Model> JobState<M> {
         attention: Attention,
         (sources, calls): (bool, bool),
         turn: Rc<Turn>,
-        stop: Arc<AtomicU8>,
+        (stop, progress): (Arc<AtomicU8>, Arc<Progress>),
     ) -> Self {
         Self {
             model,
@@ -64,6 +66,7 @@ impl<M: Model> JobState<M> {
             sources,
             calls,
             stop,
+            progress,
             saved: RefCell::default(),
             aliases: RefCell::default(),
             given: Given::default(),

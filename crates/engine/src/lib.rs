@@ -45,6 +45,7 @@ mod pacing;
 mod parameters;
 mod pass;
 mod pipe;
+pub mod progress;
 pub mod prompt;
 pub mod python;
 mod run;
@@ -77,5 +78,6 @@ pub use model::{
     SegmentIndex, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use namespace::Namespace;
+pub use progress::{Progress, Whereabouts};
 pub use settings::Settings;
 pub use shape::ShapeClass;

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use telemetry::metrics::{Count, Counter, Distribution, Histogram, MODEL, Metrics, SECONDS, buckets};
+use telemetry::metrics::{
+    Count, Counter, Distribution, Gauge, Histogram, Label, Level, MODEL, Metrics, SECONDS, SecondsCount,
+    SecondsCounter, buckets,
+};
 
 use crate::contract::Usage;
 
@@ -13,6 +16,12 @@ pub static PASSES: Histogram = Histogram::new(
     "Says how long forward passes took, blocks included.",
     &[MODEL],
     SECONDS,
+);
+pub static PHASES: SecondsCounter = SecondsCounter::new(
+    "vitrine_engine_pass_phase_seconds_total",
+    "Counts seconds of forward passes by what they went to: putting traces together and computing what is to be kept of their \
+     prompts (prepare), the model's arithmetic (model), users' code beside it (blocks), and what came of it (finish).",
+    &[MODEL, Label::of("phase", &["prepare", "model", "blocks", "finish"])],
 );
 pub static FAILED: Counter =
     Counter::new("vitrine_engine_failed_passes_total", "Counts forward passes whose arithmetic failed.", &[MODEL]);
@@ -26,8 +35,17 @@ pub static OCCUPANCY: Histogram = Histogram::new(
     &[MODEL],
     buckets::RATIOS,
 );
-pub static TOKENS: Counter =
-    Counter::new("vitrine_engine_tokens_total", "Counts tokens of forward passes, padding included.", &[MODEL]);
+pub static TOKENS: Counter = Counter::new(
+    "vitrine_engine_tokens_total",
+    "Counts tokens of forward passes, padding included: those of prompts, those that generations add one by one (decode), and \
+     those of prompts that came before, of which only what differs is computed (kept).",
+    &[MODEL, Label::of("kind", &["prompt", "decode", "kept"])],
+);
+pub static TRUNKS: Gauge = Gauge::new(
+    "vitrine_engine_trunks_bytes",
+    "Says how many bytes are kept of prompts that come again: their hidden states, keys and values.",
+    &[MODEL],
+);
 pub static FORKED: Counter = Counter::new(
     "vitrine_engine_forked_rows_total",
     "Counts rows that computed only what differs from an equal row before.",
@@ -46,16 +64,35 @@ pub static LAYERS_SAVED: Counter = Counter::new(
 
 /// All of them.
 pub static METRICS: Metrics =
-    &[&PASSES, &FAILED, &JOBS, &ROWS, &OCCUPANCY, &TOKENS, &FORKED, &LAYERS_RUN, &LAYERS_SAVED];
+    &[&PASSES, &PHASES, &FAILED, &JOBS, &ROWS, &OCCUPANCY, &TOKENS, &TRUNKS, &FORKED, &LAYERS_RUN, &LAYERS_SAVED];
+
+/// How a pass's time went by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Phases {
+    pub prepare: Duration,
+    pub model: Duration,
+    pub blocks: Duration,
+    pub finish: Duration,
+}
+
+/// What a pass's tokens were.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokens {
+    pub prompt: u64,
+    pub decode: u64,
+    pub kept: u64,
+}
 
 /// The series of one model.
 pub struct Series {
     passes: &'static Distribution,
+    phases: [&'static SecondsCount; 4],
     failed: &'static Count,
     jobs: &'static Distribution,
     rows: &'static Distribution,
     occupancy: &'static Distribution,
-    tokens: &'static Count,
+    tokens: [&'static Count; 3],
+    pub trunks: &'static Level,
     forked: &'static Count,
     layers_run: &'static Count,
     layers_saved: &'static Count,
@@ -66,11 +103,13 @@ impl Series {
     pub fn of(model: &str) -> Self {
         Self {
             passes: PASSES.with(&[model]),
+            phases: ["prepare", "model", "blocks", "finish"].map(|phase| PHASES.with(&[model, phase])),
             failed: FAILED.with(&[model]),
             jobs: JOBS.with(&[model]),
             rows: ROWS.with(&[model]),
             occupancy: OCCUPANCY.with(&[model]),
-            tokens: TOKENS.with(&[model]),
+            tokens: ["prompt", "decode", "kept"].map(|kind| TOKENS.with(&[model, kind])),
+            trunks: TRUNKS.with(&[model]),
             forked: FORKED.with(&[model]),
             layers_run: LAYERS_RUN.with(&[model]),
             layers_saved: LAYERS_SAVED.with(&[model]),
@@ -80,18 +119,24 @@ impl Series {
     /// Counts a pass by what it cost each of its traces, with the number of the trace's job. `most` is how many tokens a
     /// pass may have that jobs share.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    pub fn passed(&self, time: Duration, traces: &[(usize, Usage)], most: i64) {
+    pub fn passed(&self, phases: Phases, tokens: Tokens, traces: &[(usize, Usage)], most: i64) {
         let all = traces.iter().fold(Usage::default(), |mut all, (_, usage)| {
             all.add(usage);
             all
         });
         // Traces of one job stand together.
         let jobs = traces.chunk_by(|(left, _), (right, _)| left == right).count();
-        self.passes.time(time);
+        let Phases { prepare, model, blocks, finish } = phases;
+        self.passes.time(prepare + model + blocks + finish);
+        for (counted, time) in self.phases.iter().zip([prepare, model, blocks, finish]) {
+            counted.time(time);
+        }
         self.jobs.observe(jobs as f64);
         self.rows.observe(all.rows as f64);
         self.occupancy.observe(all.tokens as f64 / most.max(1) as f64);
-        self.tokens.add(all.tokens);
+        for (counted, tokens) in self.tokens.iter().zip([tokens.prompt, tokens.decode, tokens.kept]) {
+            counted.add(tokens);
+        }
         self.forked.add(all.forks);
         self.layers_run.add(all.layers_run);
         self.layers_saved.add(all.layers_skipped);

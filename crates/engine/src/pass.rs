@@ -27,6 +27,8 @@ pub struct Pass<'a, M: Model> {
     left: RefCell<Vec<Trail<M::Tensor>>>,
     /// Where the pass gives way to others; `None` for one that takes no time worth it.
     pacing: Option<Rc<Pacing<M>>>,
+    /// Layers that it is done with.
+    layers: u32,
 }
 
 /// Tensors that were shown, with the forms that they had.
@@ -49,7 +51,7 @@ impl<'a, M: Model> Pass<'a, M> {
         let shown = forking.map(|forking| forking.then(Shown::default)).collect();
         let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
         let seen = RefCell::new(runs.iter().map(|_| HashSet::new()).collect());
-        Self { runs, shown, seen, left, pacing }
+        Self { runs, shown, seen, left, pacing, layers: 0 }
     }
 
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
@@ -220,6 +222,10 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
     }
 
     fn between_layers(&mut self) -> Result<(), Interrupt> {
+        self.layers += 1;
+        for run in &self.runs {
+            run.job.progress.at(self.layers + 1);
+        }
         let Some(pacing) = &self.pacing else { return Ok(()) };
         pacing.pause();
         let mut stopped = false;

@@ -185,6 +185,7 @@ impl<M: Model> Run<M> {
         self.skipped.clear();
         self.took_part = false;
         self.busy = Duration::ZERO;
+        self.job.progress.at(1);
     }
 
     /// Returns whether any block ran since the pass began: if none did, the run is where it was before.
@@ -196,6 +197,7 @@ impl<M: Model> Run<M> {
     pub fn undo_pass(&mut self) {
         self.job.gathering.set(false);
         self.progress.cursor = None;
+        self.job.progress.at(0);
     }
 
     /// Ends a forward pass.

@@ -13,6 +13,7 @@ use crate::active::{Active, End, failure_of};
 use crate::common::{Common, Place};
 use crate::contract::{Event, Usage};
 use crate::lane::Lanes;
+use crate::metrics::{Phases, Tokens};
 use crate::model::{Done, Interrupt, Model, Segment, SegmentIndex};
 use crate::pacing::Pacing;
 use crate::pass::Pass;
@@ -318,6 +319,7 @@ impl<M: Model> Together<M> {
         if self.stack != Stack::Lanes {
             fork(common, &members, &mut segments, pacing.as_deref());
         }
+        let prepared = clock.clock();
         let outcome = {
             let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
             let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()), pacing);
@@ -336,7 +338,8 @@ impl<M: Model> Together<M> {
         let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
         let deepest = segments.iter().map(|segment| segment.done.layers).max().unwrap_or_default();
         let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
-        let time = clock.clock().saturating_sub(began).saturating_sub(blocks);
+        let computed_at = clock.clock();
+        let time = computed_at.saturating_sub(began).saturating_sub(blocks);
         let seconds = time.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         let share = |done: &Done| match computed {
@@ -353,12 +356,17 @@ impl<M: Model> Together<M> {
         let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
         let shared = u64::try_from(members.len()).unwrap_or(0);
         let mut usages = Vec::with_capacity(members.len());
-        let (mut apart, mut late) = (Vec::new(), Vec::new());
+        let (mut apart, mut late, mut counted) = (Vec::new(), Vec::new(), Tokens::default());
         for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
             let tokens = segment.rows * segment.length;
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(SegmentIndex(place))?)));
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            *match (forks, member.trace.run.passes()) {
+                (1.., _) => &mut counted.kept,
+                (_, 0) => &mut counted.prompt,
+                _ => &mut counted.decode,
+            } += count(tokens);
             if matches!(member.trace.run.ended, Some(Ending::Apart)) {
                 apart.push(member.index);
             }
@@ -387,7 +395,13 @@ impl<M: Model> Together<M> {
             usages.push((member.index, usage));
         }
         let most = common.settings.shared_tokens.min(common.settings.pass_tokens);
-        common.series.passed(clock.clock().saturating_sub(began), &usages, most);
+        let phases = Phases {
+            prepare: prepared.saturating_sub(began),
+            model: computed_at.saturating_sub(prepared).saturating_sub(blocks),
+            blocks,
+            finish: clock.clock().saturating_sub(computed_at),
+        };
+        common.series.passed(phases, counted, &usages, most);
         let mut last = None;
         for (index, usage) in usages {
             if let Some(active) = self.active.get_mut(index) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ids::TenantId;
 use interpreter::Pool;
 use lru::LruCache;
+use telemetry::metrics::Level;
 
 use crate::model::{Attention, Trunk};
 
@@ -18,6 +19,8 @@ pub struct Trunks {
     kept: LruCache<Key, Trunk>,
     bytes: u64,
     budget: Pool,
+    /// Shows the bytes.
+    shown: &'static Level,
 }
 
 /// What makes two rows equal: a digest of tenant, attention and token ids, so that what is only remembered takes the same
@@ -71,8 +74,8 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Trunks {
     /// Makes an empty store that keeps what its budget allows.
-    pub fn new(budget: Pool) -> Self {
-        Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, budget }
+    pub fn new(budget: Pool, shown: &'static Level) -> Self {
+        Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, budget, shown }
     }
 
     /// Decides which segments of a pass are to start from what is kept of their rows: those with rows that come again, in
@@ -167,32 +170,41 @@ impl Trunks {
         }
         self.bytes += trunk.bytes;
         self.kept.put(key, trunk);
+        self.show();
     }
 
     fn forget(&mut self, key: &Key) {
         if let Some(trunk) = self.kept.pop(key) {
             self.bytes -= trunk.bytes;
             self.budget.give_back(trunk.bytes);
+            self.show();
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    fn show(&self) {
+        self.shown.set(self.bytes as f64);
     }
 }
 
 impl Drop for Trunks {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
+        self.shown.set(0.0);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::TRUNKS;
 
     fn row(tenant: &str, first: i64) -> Row {
         Row::new(&TenantId::new(tenant), Attention::Sdpa, vec![first, 2, 3])
     }
 
     fn store(limit: u64) -> Trunks {
-        Trunks::new(Pool::new(limit))
+        Trunks::new(Pool::new(limit), TRUNKS.with(&["test"]))
     }
 
     /// Finds rows of one segment, each of which weighs ten bytes. Returns their first tokens if they are kept, and how many
@@ -258,8 +270,8 @@ mod tests {
     #[test]
     fn stores_of_one_budget_keep_no_more_than_it_together_and_give_it_back() {
         let budget = Pool::new(30);
-        let mut first = Trunks::new(budget.clone());
-        let mut second = Trunks::new(budget.clone());
+        let mut first = Trunks::new(budget.clone(), TRUNKS.with(&["test"]));
+        let mut second = Trunks::new(budget.clone(), TRUNKS.with(&["test"]));
         for _ in 0..2 {
             find_all(&mut first, vec![row("a", 1), row("a", 2)]);
             find_all(&mut second, vec![row("a", 1)]);

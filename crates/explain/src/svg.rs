@@ -142,7 +142,9 @@ fn draw(
         0 => "dashed: perhaps; grey: neither saved nor used".to_owned(),
         left => format!("dashed: perhaps; grey: neither saved nor used; {left} more are not drawn"),
     };
-    writeln!(out, "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#475467\">{legend}</text>", height - 14)?;
+    if !nodes.is_empty() {
+        writeln!(out, "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#475467\">{legend}</text>", height - 14)?;
+    }
     writeln!(out, "</svg>")
 }
 

@@ -43,4 +43,4 @@ pub use rows::as_one;
 pub use scrub::{Digests, Look, Memory, Scrub};
 pub use stream::Gpu;
 pub use streamed::{Residency, Source};
-pub use weight::{Given, STEP, Weight, is_half, keep_copies};
+pub use weight::{Given, STEP, Weight, copies, is_half, keep_copies};

@@ -12,7 +12,7 @@ use crate::order::{Answer, Order, What};
 /// The ranks of a model, as the one that leads them knows them: they do as they are told, one order after another.
 pub struct Ranks {
     group: Box<dyn Group>,
-    lost: Box<dyn Fn(&str)>,
+    lost: Box<dyn Fn(&Lost)>,
     orders: Cell<u64>,
     ids: Cell<u64>,
     /// An order is under way: what follows would be taken for its answer.
@@ -50,7 +50,7 @@ impl Ranks {
     /// Leads a group, of which this process or thread is rank 0. `lost` is told when the group is lost, before anybody sees
     /// an error of it.
     #[must_use]
-    pub fn new(group: Box<dyn Group>, lost: Box<dyn Fn(&str)>) -> Self {
+    pub fn new(group: Box<dyn Group>, lost: Box<dyn Fn(&Lost)>) -> Self {
         let no = || Cell::new(false);
         Self { group, lost, orders: Cell::new(0), ids: Cell::new(0), open: no(), ended: no(), started: no() }
     }
@@ -99,12 +99,12 @@ impl Ranks {
         own: impl FnOnce() -> T,
     ) -> Result<T, NotDone> {
         self.begin()?;
-        let number = self.give((what, id, numbers), payload).map_err(|lost| self.lose(&lost.to_string()))?;
+        let number = self.give((what, id, numbers), payload).map_err(|lost| self.lose(&lost))?;
         let done = own();
         let patience = self.patience() + Duration::from_secs(multiplications / SECOND);
         let mut refused = None;
         for (answer, rank) in answers.iter_mut().zip(1..) {
-            let taken = self.take_in(number, rank, answer, patience).map_err(|lost| self.lose(&lost.to_string()))?;
+            let taken = self.take_in(number, rank, answer, patience).map_err(|lost| self.lose(&lost))?;
             if let Err(why) = taken {
                 refused.get_or_insert(NotDone::Refused { rank, why });
             }
@@ -126,7 +126,9 @@ impl Ranks {
         let done = self.ask(order, payload, answers, multiplications, own);
         done.map_err(|not| match not {
             NotDone::Lost(why) => TchError::Torch(why),
-            refused @ NotDone::Refused { .. } => TchError::Torch(self.lose(&refused.to_string()).to_string()),
+            refused @ NotDone::Refused { .. } => {
+                TchError::Torch(self.lose(&Lost::Ended(refused.to_string())).to_string())
+            }
         })
     }
 
@@ -143,7 +145,7 @@ impl Ranks {
             return Err(NotDone::Lost("the ranks of this model are gone".into()));
         }
         if self.open.replace(true) {
-            return Err(self.lose("an order to the ranks was left before its end"));
+            return Err(self.lose(&Lost::Ended("an order to the ranks was left before its end".into())));
         }
         Ok(())
     }
@@ -186,11 +188,12 @@ impl Ranks {
     }
 
     /// Gives the group up.
-    fn lose(&self, why: &str) -> NotDone {
+    fn lose(&self, lost: &Lost) -> NotDone {
+        let why = lost.to_string();
         self.ended.set(true);
-        self.group.abort(why);
-        (self.lost)(why);
-        NotDone::Lost(why.to_owned())
+        self.group.abort(&why);
+        (self.lost)(lost);
+        NotDone::Lost(why)
     }
 }
 

@@ -83,6 +83,12 @@ pub fn keep_copies(bytes: u64) {
     MOST.store(bytes, Ordering::Relaxed);
 }
 
+/// Returns the bytes that copies of weights take in this process.
+#[must_use]
+pub fn copies() -> u64 {
+    KEPT.load(Ordering::Relaxed)
+}
+
 /// Another form of a weight, made when it is asked for, and kept while there is room.
 struct Copy<T> {
     made: OnceCell<T>,

@@ -208,7 +208,8 @@ fn apart(name: &str, by_nccl: bool) -> Box<dyn Engine> {
         if !by_nccl {
             return Box::new(memory);
         }
-        let (stream, on_loss) = (Box::new(Gpu::new(index).unwrap()), Box::new(|why: &str| panic!("{why}")));
+        let (stream, on_loss) =
+            (Box::new(Gpu::new(index).unwrap()), Box::new(|why: &collectives::Lost| panic!("{why}")));
         match nccl::join(Box::new(memory), Library::load(&mock::nccl()), stream, on_loss, None).unwrap() {
             Joined::Nccl(group) => Box::new(group),
             Joined::Bytes(_, why) => panic!("{why}"),

@@ -2,6 +2,7 @@
 
 mod allow;
 pub(crate) mod archive;
+mod trace;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ use crate::pickle::opcode::{
     REDUCE, SETITEMS, TUPLE,
 };
 use archive::Archive;
+
+pub use trace::encode_trace;
 
 /// How often a value may be met again while its own contents are being written; see [`Encoder::enter`].
 const MAX_REENTRIES: u32 = 64;

@@ -19,7 +19,7 @@ mod safetensors;
 
 pub use compression::decompress_to;
 pub use decode::{decode, decode_payload, decode_saved};
-pub use encode::encode_saved;
+pub use encode::{encode_saved, encode_trace};
 pub use error::{DecodeError, EncodeError, TellError};
 pub use request::RequestFields;
 pub use response::{ResponseModel, Status, binary_frame};

@@ -308,6 +308,60 @@ pub static ALERTS: &[Alert] = &[
         },
     },
     Alert {
+        name: "VitrineOutsideFails",
+        severity: Critical,
+        value: "sum by (model) (increase(vitrine_outside_runs_total{outcome!=\"completed\"}[5m]))",
+        when: "> 1.5",
+        lasts: "0m",
+        summary: "What is sent from outside to {{ $labels.model }} does not come back",
+        means: "`vitrine canary` sends each model a small program as any client does. Two of its last came to nothing, so users' do, too, \
+                whatever the parts of the cluster say of themselves.",
+        look: &[
+            "The canary's log, or `vitrine canary --every 0s`: it says what was answered, or that nobody did.",
+            "`vitrine_outside_runs_total` by outcome: `unreached` is the way to the gateway, `refused` its key or quota, `late` what is \
+             behind it, `failed` the model.",
+            "The line on top of `/admin`, and the other alerts: what is wrong inside is mostly named there.",
+        ],
+        mend: &[
+            "`unreached`: the load balancer, the ingress or the certificate between the canary and the gateways.",
+            "`refused`: give the canary a key that may submit and whose tenant has no tight quota.",
+            "`late`: `/admin` says why jobs of the model wait. Where the canary waits behind users' own jobs, give its tenant the class \
+             high.",
+        ],
+        test: Test {
+            fires: &[("vitrine_outside_runs_total{model=\"m\",outcome=\"late\"}", "0x5 1x3 2x3 3x10")],
+            silent: &[
+                ("vitrine_outside_runs_total{model=\"m\",outcome=\"late\"}", "0x5 1x15"),
+                ("vitrine_outside_runs_total{model=\"m\",outcome=\"completed\"}", "0+1x20"),
+            ],
+            at: "10m",
+        },
+    },
+    Alert {
+        name: "VitrineRanksLost",
+        severity: Warning,
+        value: "sum(increase(vitrine_ranks_lost_total[1h]) or vector(0))",
+        when: "> 0.5",
+        lasts: "0m",
+        summary: "Ranks of a model were lost while they served it",
+        means: "A model that lies in several processes is served by all of them or by none: the process that led them has ended with \
+                them. Its jobs run again, elsewhere or there when the model is loaded again.",
+        look: &[
+            "The worker's log: `a model's ranks are lost` says which rank, and whether it ended or did not answer.",
+            "`vitrine_ranks_lost_total` by reason: after a `timeout` look at the network between the ranks and at the GPUs; one that \
+             `ended` was killed, mostly for memory (`dmesg`).",
+        ],
+        mend: &[
+            "Once needs nothing. Where it comes again on the same machines, take them out (`vitrine node drain NAME`) and have their \
+             network, or their GPUs' links, looked at.",
+        ],
+        test: Test {
+            fires: &[("vitrine_ranks_lost_total{model=\"m\",reason=\"timeout\"}", "0x5 1x15")],
+            silent: &[("vitrine_ranks_lost_total{model=\"m\",reason=\"timeout\"}", "0x20")],
+            at: "10m",
+        },
+    },
+    Alert {
         name: "VitrineCanaryDrift",
         severity: Critical,
         value: "sum by (instance, model) (increase(vitrine_canary_runs_total{outcome=\"drifted\"}[15m]))",

@@ -122,6 +122,23 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 Lines,
                 &[("max by (model) (vitrine_queue_oldest_seconds)", "{{model}}")],
             ),
+            panel(
+                "From outside",
+                "Programs that `vitrine canary` sent, by what came of them; all are to be completed.",
+                "ops",
+                Stack,
+                &[("sum by (outcome) (rate(vitrine_outside_runs_total[15m]))", "{{outcome}}")],
+            ),
+            panel(
+                "From outside, time",
+                "From sending a program to having its result, on average.",
+                "s",
+                Lines,
+                &[(
+                    "sum by (model) (rate(vitrine_outside_seconds_sum[15m])) / sum by (model) (rate(vitrine_outside_seconds_count[15m]))",
+                    "{{model}}",
+                )],
+            ),
             panel("Workers to add", "What an autoscaler asks.", "none", Lines, &[(crate::AUTOSCALER, "workers")]),
             panel(
                 "Versions",
@@ -210,6 +227,16 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (le) (increase(vitrine_engine_pass_seconds_bucket{model=~\"$model\"}[5m]))", "{{le}}")],
             ),
             panel(
+                "What passes do",
+                "Seconds of passes in a second, by what they went to.",
+                "none",
+                Stack,
+                &[(
+                    "sum by (phase) (rate(vitrine_engine_pass_phase_seconds_total{model=~\"$model\"}[5m]))",
+                    "{{phase}}",
+                )],
+            ),
+            panel(
                 "Jobs in a pass",
                 "On average, and at most by one in twenty.",
                 "none",
@@ -244,10 +271,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
             ),
             panel(
                 "Tokens",
-                "Padding included.",
+                "Padding included: of prompts, added by generations, and of prompts that came before.",
                 "none",
                 Stack,
-                &[("sum by (model) (rate(vitrine_engine_tokens_total{model=~\"$model\"}[5m]))", "{{model}}")],
+                &[(
+                    "sum by (model, kind) (rate(vitrine_engine_tokens_total{model=~\"$model\"}[5m]))",
+                    "{{model}} {{kind}}",
+                )],
             ),
             panel(
                 "Layers saved",
@@ -265,6 +295,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 "ops",
                 Lines,
                 &[("sum by (model) (rate(vitrine_engine_forked_rows_total{model=~\"$model\"}[5m]))", "{{model}}")],
+            ),
+            panel(
+                "Kept of prompts",
+                "States of prompts that come again.",
+                "bytes",
+                Stack,
+                &[("sum by (model) (vitrine_engine_trunks_bytes{model=~\"$model\"})", "{{model}}")],
             ),
             panel(
                 "Passes that failed",
@@ -334,6 +371,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                     ("sum by (instance) (vitrine_model_weights_bytes)", "{{instance}} weights"),
                     ("sum by (instance, kind) (vitrine_worker_memory_bytes)", "{{instance}} {{kind}}"),
                 ],
+            ),
+            panel(
+                "Memory of devices",
+                "As measured, by what it is for.",
+                "bytes",
+                Stack,
+                &[("sum by (device, kind) (vitrine_device_memory_bytes)", "{{device}} {{kind}}")],
             ),
             panel(
                 "Memory of jobs",
@@ -491,6 +535,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 "none",
                 Stack,
                 &[("sum by (reason) (increase(vitrine_scheduler_worker_departures_total[15m]))", "{{reason}}")],
+            ),
+            panel(
+                "Ranks that were lost",
+                "Groups in a quarter of an hour, each with the process that led it.",
+                "none",
+                Stack,
+                &[("sum by (reason) (increase(vitrine_ranks_lost_total[15m]) or vector(0))", "{{reason}}")],
             ),
             panel(
                 "Deciding",

@@ -41,8 +41,8 @@ pub use fenced::Fenced;
 pub use history::History;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
-    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, Position,
-    Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
+    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, PROGRAM_BYTES,
+    Position, Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
 };
 pub use lease::{Lease, LeaseId};
 pub use measured::Measured;
@@ -50,7 +50,7 @@ pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};
 pub use models::{ModelRecord, ModelState, ModelWait, Models, ShownModels};
-pub use nodes::{Cordon, NodeRecord, Nodes, ReplicaRecord};
+pub use nodes::{Cordon, DeviceMemory, JobProgress, NodeRecord, Nodes, ReplicaRecord, percent};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use pieces::pieces;
 pub use redb_store::RedbStore;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use ids::ModelKey;
+use ids::{JobId, ModelKey};
 use program::Limits;
 use proto::v1;
 use telemetry::trace::Trace;
 
+use crate::nodes::{DeviceMemory, JobProgress};
 use crate::objects::{Blob, Grant, ObjectRef};
 
 /// Writes a model's name.
@@ -19,6 +20,34 @@ pub fn model(key: &ModelKey) -> v1::Model {
 #[must_use]
 pub fn read_model(model: v1::Model) -> ModelKey {
     ModelKey::new(model.repo_id, model.revision)
+}
+
+/// Writes what lies in a device's memory.
+#[must_use]
+pub fn memory(memory: &DeviceMemory) -> v1::DeviceMemory {
+    let lying = |(kind, bytes): &(String, u64)| v1::Lying { kind: kind.clone(), bytes: *bytes };
+    v1::DeviceMemory { device: memory.device.clone(), kinds: memory.kinds.iter().map(lying).collect() }
+}
+
+/// Reads what lies in a device's memory.
+#[must_use]
+pub fn read_memory(memory: v1::DeviceMemory) -> DeviceMemory {
+    let kinds = memory.kinds.into_iter().map(|v1::Lying { kind, bytes }| (kind, bytes)).collect();
+    DeviceMemory { device: memory.device, kinds }
+}
+
+/// Writes how far a job is.
+#[must_use]
+pub fn progress(progress: &JobProgress) -> v1::JobProgress {
+    let JobProgress { job, passes, layer, layers } = *progress;
+    v1::JobProgress { job_id: job.to_string(), passes, layer, layers }
+}
+
+/// Reads how far a job is. `None` for one without a name.
+#[must_use]
+pub fn read_progress(progress: &v1::JobProgress) -> Option<JobProgress> {
+    let v1::JobProgress { job_id, passes, layer, layers } = progress;
+    Some(JobProgress { job: job_id.parse::<JobId>().ok()?, passes: *passes, layer: *layer, layers: *layers })
 }
 
 /// Writes what a job's steps belong to, where it is traced.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ids::{ModelKey, WorkerId};
+use ids::{JobId, ModelKey, WorkerId};
 use proto::{Message, stored, v1};
 
 use crate::ROOT;
@@ -39,6 +39,29 @@ pub struct NodeRecord {
     pub kept: Vec<(ModelKey, u64)>,
     /// Where it holds ranks of models that others serve; empty where it holds none.
     pub rank_address: String,
+    /// What it measured of its devices' memory, and how far the jobs are that it has run for a while.
+    pub memory: Vec<DeviceMemory>,
+    pub progress: Vec<JobProgress>,
+}
+
+/// What lies in the memory of a device, by what it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceMemory {
+    pub device: String,
+    /// Kinds, each with its bytes, in the order in which they are told.
+    pub kinds: Vec<(String, u64)>,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobProgress {
+    pub job: JobId,
+    /// Forward passes that are done.
+    pub passes: u64,
+    /// The layer that the pass under way is at, counted from 1; 0 between passes.
+    pub layer: u32,
+    /// Layers that the model has.
+    pub layers: u32,
 }
 
 impl NodeRecord {
@@ -51,6 +74,7 @@ impl NodeRecord {
             device: "memory".into(),
             bytes: *bytes,
             jobs: 0,
+            loaded: 0,
         });
         self.replicas.iter().cloned().chain(warm)
     }
@@ -65,6 +89,8 @@ pub struct ReplicaRecord {
     pub device: String,
     pub bytes: u64,
     pub jobs: u32,
+    /// How much of it is loaded while it is loading, in percent.
+    pub loaded: u8,
 }
 
 /// That a worker is given nothing new.
@@ -157,6 +183,7 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         device: replica.device.clone(),
         bytes: replica.bytes,
         jobs: replica.jobs,
+        loaded: f32::from(replica.loaded) / 100.0,
     };
     let kept = |(model, bytes): &(ModelKey, u64)| stored::Kept { model: Some(messages::model(model)), bytes: *bytes };
     let message = stored::Node {
@@ -170,6 +197,8 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         warm_bytes: node.warm_bytes,
         kept: node.kept.iter().map(kept).collect(),
         rank_address: node.rank_address.clone(),
+        memory: node.memory.iter().map(messages::memory).collect(),
+        progress: node.progress.iter().map(messages::progress).collect(),
     };
     message.encode_to_vec()
 }
@@ -183,6 +212,7 @@ fn read(entry: &Entry) -> Result<NodeRecord, Error> {
             device: replica.device,
             bytes: replica.bytes,
             jobs: replica.jobs,
+            loaded: percent(replica.loaded),
         })
     };
     Ok(NodeRecord {
@@ -200,7 +230,16 @@ fn read(entry: &Entry) -> Result<NodeRecord, Error> {
             .filter_map(|kept| Some((messages::read_model(kept.model?), kept.bytes)))
             .collect(),
         rank_address: message.rank_address,
+        memory: message.memory.into_iter().map(messages::read_memory).collect(),
+        progress: message.progress.iter().filter_map(messages::read_progress).collect(),
     })
+}
+
+/// Writes a part of a whole, from 0 to 1, in percent.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 100")]
+pub fn percent(part: f32) -> u8 {
+    (part.clamp(0.0, 1.0) * 100.0).round() as u8
 }
 
 #[cfg(test)]
@@ -224,10 +263,16 @@ mod tests {
                 device: "cuda:0".into(),
                 bytes: 5,
                 jobs: 3,
+                loaded: 0,
             }],
             warm_bytes: 9,
             kept: vec![(ModelKey::new("o/n", None), 5), (ModelKey::new("o/m", None), 4)],
             rank_address: "10.0.0.1:7100".into(),
+            memory: vec![DeviceMemory {
+                device: "cuda:0".into(),
+                kinds: vec![("weights".into(), 5), ("free".into(), 75)],
+            }],
+            progress: vec![JobProgress { job: JobId::new(), passes: 7, layer: 3, layers: 30 }],
         };
         let stages: Vec<_> = node.models().map(|it| (it.model.to_string(), it.stage)).collect();
         assert_eq!(stages, [("o/n".into(), "ready".into()), ("o/m".into(), "warm".into())]);

@@ -12,6 +12,7 @@ mod text;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use series::Series;
 
@@ -167,6 +168,11 @@ impl SecondsCount {
         self.0.fetch_add((seconds * 1e9) as u64, Ordering::Relaxed);
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "584 years fit")]
+    pub fn time(&self, time: Duration) {
+        self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// Notes how many there are by now, where somebody else counts.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "584 years fit")]
     fn set(&self, seconds: f64) {
@@ -305,7 +311,7 @@ static BUILD: Gauge = Gauge::new(
     "Is 1, and says by its labels which version of which role runs.",
     &[
         Label { name: "version", values: Values::First(1) },
-        Label::of("role", &["up", "gateway", "scheduler", "worker"]),
+        Label::of("role", &["up", "gateway", "scheduler", "worker", "canary"]),
     ],
 );
 

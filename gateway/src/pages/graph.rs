@@ -1,51 +1,74 @@
-//! `/me/jobs/…/graph.svg`: what a job's program does, drawn; for its own tenant, and until the job has ended, for then the
-//! program is kept no longer.
+//! `…/graph.svg` of a job: what its program does, drawn, for its own tenant; for who operates the server how far its passes go, and
+//! nothing of its text. It is there as long as the job's record, unless the program is large.
 
 use std::sync::Arc;
 
 use auth::Principal;
+use explain::Explanation;
+use explain::answer::Trace;
 use maud::{Markup, html};
 use program::Program;
 use store::JobRecord;
 
 use crate::explainer::Explainer;
-use crate::spool::HELD;
 use crate::submit::take_turn;
 use crate::{Error, Gateway};
 
-/// Shows the drawing of a job that has not ended, where it is there.
-pub fn part(job: &JobRecord) -> Markup {
-    let path = format!("/me/jobs/{}/graph.svg", job.id);
-    html! {
-        @if there(job) { section {
-            h2 { "What its program does" }
-            a.graph href=(path) { img src=(path) loading="lazy" alt="What the program reads, computes and saves, and which layers its passes run"; }
-        } }
-    }
+/// Who looks at a drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// All of it: they are of the job's tenant.
+    All,
+    /// What its passes take of the model.
+    Passes,
 }
 
-fn there(job: &JobRecord) -> bool {
-    !job.state.terminal() && job.payload_bytes <= HELD as u64
+/// Shows the drawing of a job, where its program is kept. `path` is where the job is shown.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn part(gateway: &Gateway, job: &JobRecord, path: &str, sees: Sees) -> Result<Markup, Error> {
+    let path = format!("{path}/graph.svg");
+    let there = gateway.jobs.program(job.id).await?.is_some();
+    let (title, alt) = match sees {
+        Sees::All => {
+            ("What its program does", "What the program reads, computes and saves, and which layers its passes run")
+        }
+        Sees::Passes => ("How far its passes go", "Which layers the passes of the program run"),
+    };
+    Ok(html! {
+        @if there { section {
+            h2 { (title) }
+            @if sees == Sees::Passes { p.note { "As read off its program before it runs. What that reads and computes is for its own tenant to see." } }
+            a.graph href=(path) { img src=(path) loading="lazy" alt=(alt); }
+        } }
+    })
 }
 
 /// Draws it.
 ///
 /// # Errors
-/// [`Error::NoJob`] where the program is not kept, or is too large; failures of the stores.
-pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord) -> Result<String, Error> {
-    if !there(job) {
-        return Err(Error::NoJob);
-    }
+/// [`Error::NoJob`] where the program is not kept; failures of the stores.
+pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord, sees: Sees) -> Result<String, Error> {
+    let kept = gateway.jobs.program(job.id).await?.ok_or(Error::NoJob)?;
     let turn = take_turn(gateway, principal).await?;
-    let (whole, _) = gateway.jobs.find(job.id).await?.filter(|(whole, _)| there(whole)).ok_or(Error::NoJob)?;
-    let bytes = gateway.objects.load(&whole.payload).await?;
+    let bytes = gateway.objects.load(&kept).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
         let program = Program::decode(&bytes).map_err(Error::internal)?;
         let (checked, _) = program::lowered(program, &limits).map_err(|error| Error::Program(error.to_string()))?;
-        Ok::<_, Error>(explain::svg(&explainer.explain(&checked, &limits)))
+        let told = explainer.explain(&checked, &limits);
+        Ok::<_, Error>(explain::svg(&if sees == Sees::All { told } else { passes(told) }))
     });
     let drawn = drawn.await.map_err(Error::internal)?;
     drop(turn);
     drawn
+}
+
+/// Leaves nothing of the program's text but how far its passes go.
+fn passes(told: Explanation) -> Explanation {
+    let bare = |trace: Trace| Trace { inputs: Vec::new(), accesses: Vec::new(), stops_after: None, ..trace };
+    let traces = told.traces.into_iter().map(bare).collect();
+    let (nodes, saved, warnings) = Default::default();
+    Explanation { file: "A program".into(), traces, nodes, saved, warnings, ..told }
 }

@@ -1,14 +1,16 @@
 //! Jobs: `/admin/jobs` with filters; and one job, its way, what it cost, and how to end it, for its tenant at `/me/jobs/…`
 //! and for who operates the server at `/admin/jobs/…`.
 
+use std::cmp::Ordering;
+
 use auth::{Principal, Scope};
 use futures::StreamExt;
 use ids::JobId;
 use maud::{Markup, html};
 use serde::Deserialize;
-use store::{Before, JobRecord, Jobs, Newest, State, Wanted};
+use store::{Before, JobProgress, JobRecord, Jobs, Newest, State, Wanted};
 
-use super::graph;
+use super::graph::{self, Sees};
 use super::layout::{self, column, empty, looking, numbers};
 use super::now::Now;
 use super::units::{ago, bytes, moment, nothing, short, span, until};
@@ -189,7 +191,7 @@ pub async fn one(
     Ok(html! {
         h1 { "Job " span.id data-copy=(job.id) { (job.id) } span #stale.stale hidden {} }
         div #live data-live={ (path) "/live" } { (part(gateway, now, principal, job).await?) }
-        @if is_own(principal, job) { (graph::part(job)) }
+        (graph::part(gateway, job, path, sees(principal, job)).await?)
         @if !job.state.terminal() { (end(path)) }
     })
 }
@@ -208,6 +210,7 @@ pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &Job
                 @if job.state == State::Queued { " " span.why { (place(now, principal, job)) } }
             }
             (way(job, now.at))
+            @if !job.state.terminal() && let Some(at) = now.progress(job) { (far(&at)) }
             div.columns {
                 section { h2 { "What it is" } (facts(job, now)) }
                 section { h2 { "What it cost" } (cost(job)) }
@@ -230,6 +233,43 @@ pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &Job
             } }
         }
     })
+}
+
+/// Says how far a job is in the model.
+pub fn whereabouts(at: &JobProgress) -> String {
+    let JobProgress { passes, layer, layers, .. } = at;
+    match (layer, passes) {
+        (0, 0) => "before its first pass".into(),
+        (0, 1) => "after 1 pass, in its own code or before its turn".into(),
+        (0, passes) => format!("after {passes} passes, in its own code or before its turn"),
+        (layer, passes) => format!("in pass {}, at layer {layer} of {layers}", passes + 1),
+    }
+}
+
+/// Shows how far a job is, layer by layer.
+fn far(at: &JobProgress) -> Markup {
+    let JobProgress { layer, layers, .. } = *at;
+    let look = |one: u32| match one.cmp(&layer) {
+        Ordering::Less => "done",
+        Ordering::Equal => "at",
+        Ordering::Greater => "to-come",
+    };
+    html! {
+        section {
+            h2 { "Where it is" }
+            p.line { (whereabouts(at)) }
+            @if layer > 0 {
+                svg.layers viewBox={ "0 0 " (layers * 10) " 12" } preserveAspectRatio="none" role="img" aria-label={ "layer " (layer) " of " (layers) } {
+                    @for one in 1..=layers { rect class=(look(one)) x=((one - 1) * 10) width="8" height="12" {} }
+                }
+            }
+        }
+    }
+}
+
+/// Returns how much of a job's program somebody sees.
+pub fn sees(principal: &Principal, job: &JobRecord) -> Sees {
+    if is_own(principal, job) { Sees::All } else { Sees::Passes }
 }
 
 fn is_own(principal: &Principal, job: &JobRecord) -> bool {

@@ -4,7 +4,7 @@ use auth::{KeyRecord, Principal};
 use maud::{Markup, html};
 use store::{JobRecord, ModelRecord, ModelState, State};
 
-use super::jobs::{place, ran, state, waited};
+use super::jobs::{self, place, ran, state, waited};
 use super::keys::{self, Acts, Said};
 use super::layout::{self, column, empty, looking, numbers};
 use super::now::Now;
@@ -113,7 +113,9 @@ fn rows(now: &Now, principal: &Principal, jobs: &[JobRecord]) -> Markup {
 fn next(now: &Now, principal: &Principal, job: &JobRecord) -> Markup {
     match (job.state, &job.worker) {
         (State::Queued, _) => return html! { (place(now, principal, job)) },
-        (State::Dispatched | State::Running, Some(worker)) => return html! { "with " (worker) },
+        (State::Dispatched | State::Running, Some(worker)) => {
+            return html! { "with " (worker) @if let Some(at) = now.progress(job) { ": " (jobs::whereabouts(&at)) } };
+        }
         _ => {}
     }
     match failure(job, principal) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
 use store::history::{Minute, What};
-use store::{Booking, Live, ModelRecord, ModelState, Specification, State};
+use store::{Booking, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -208,6 +208,12 @@ impl Now {
         Ahead { own, others: others + urgent }
     }
 
+    /// Returns how far a job is in the model, where its worker has told.
+    pub fn progress(&self, job: &JobRecord) -> Option<JobProgress> {
+        let worker = self.workers().iter().find(|node| Some(&node.name) == job.worker.as_ref())?;
+        worker.record.as_ref()?.progress.iter().find(|progress| progress.job == job.id).copied()
+    }
+
     /// Returns a worker that died lately, how often, and whether it is there again; one that is not before others.
     fn died(&self) -> Option<(&WorkerId, u64, bool)> {
         let mut died: BTreeMap<&WorkerId, u64> = BTreeMap::new();
@@ -327,7 +333,7 @@ mod tests {
     fn now(live: Vec<Live>, state: ModelState) -> Now {
         let key = ModelKey::new("o/n", None);
         let stage = if state == ModelState::Ready { "ready" } else { "loading" }.to_owned();
-        let replica = ReplicaRecord { model: key.clone(), stage, device: "cpu".into(), bytes: 7, jobs: 0 };
+        let replica = ReplicaRecord { model: key.clone(), stage, device: "cpu".into(), bytes: 7, jobs: 0, loaded: 0 };
         let record = NodeRecord {
             name: WorkerId::new("w"),
             version: "0.1.0".into(),
@@ -339,6 +345,8 @@ mod tests {
             warm_bytes: 0,
             kept: vec![],
             rank_address: String::new(),
+            memory: vec![],
+            progress: vec![],
         };
         Now {
             at: 1_000_000,

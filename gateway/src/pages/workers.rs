@@ -5,6 +5,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use store::{Live, ReplicaRecord};
 
 use super::layout::{self, column, looking, numbers, unnamed};
+use super::map;
 use super::now::Now;
 use super::units::{ago, bytes, nothing, short};
 use crate::v1::nodes::Node;
@@ -16,9 +17,11 @@ const JOBS: usize = 20;
 pub fn body(now: &Now) -> Markup {
     html! {
         h1.hidden { "Workers" }
-        div #live data-live="/admin/live?parts=status,acts,work" {
+        div #live data-live="/admin/live?parts=status,map,acts,memory,work" {
             (layout::status(now.trouble().as_ref()))
+            (map::part(now))
             (table(now, true))
+            (map::memory(now))
             (work(now))
         }
     }

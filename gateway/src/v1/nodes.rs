@@ -1,5 +1,6 @@
 //! Nodes: the workers, as the scheduler sees them, and which of them are given nothing new.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use auth::Principal;
@@ -51,8 +52,10 @@ struct DeviceShown {
     name: String,
     /// What models may take there.
     model_bytes: u64,
-    /// What they take.
+    /// What they take, as their files say.
     used_bytes: u64,
+    /// What lies in its memory, by what it is for, in bytes, as measured within a hundredth; empty where it was not.
+    memory: BTreeMap<String, u64>,
 }
 
 /// A model that it has.
@@ -181,6 +184,12 @@ impl Node {
         self.record.as_ref().is_some_and(|node| node.connected)
     }
 
+    /// Returns what lies in a device's memory, by what it is for.
+    fn memory(&self, device: &str) -> BTreeMap<String, u64> {
+        let told = self.record.iter().flat_map(|node| &node.memory).filter(|memory| memory.device == device);
+        told.flat_map(|memory| memory.kinds.iter().cloned()).collect()
+    }
+
     /// Returns its devices, each with the bytes that models may take there, and those that they take.
     pub fn devices(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         self.record.iter().flat_map(|node| {
@@ -219,6 +228,7 @@ fn shown(node: &Node) -> Shown {
         name: name.to_owned(),
         model_bytes,
         used_bytes,
+        memory: node.memory(name),
     };
     let replica = |replica: store::ReplicaRecord| ReplicaShown {
         model: replica.model.to_string(),

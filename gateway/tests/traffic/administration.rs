@@ -8,7 +8,7 @@ use gateway::routes::{CLIENTS, Takes, V1};
 use ids::{JobId, TenantId, WorkerId};
 use program::Batching;
 use serde_json::json;
-use store::{MemoryStore, MetadataStore, NodeRecord, Nodes};
+use store::{DeviceMemory, MemoryStore, MetadataStore, NodeRecord, Nodes};
 
 use crate::several::gateways;
 use crate::site::{Answer, Site, pickle};
@@ -480,6 +480,11 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
         warm_bytes: 40,
         kept: vec![],
         rank_address: "10.0.0.1:7100".into(),
+        memory: vec![DeviceMemory {
+            device: "cuda:0".into(),
+            kinds: vec![("weights".into(), 30), ("free".into(), 50)],
+        }],
+        progress: vec![],
     };
     Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let mut paths = 0;

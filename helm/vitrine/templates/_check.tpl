@@ -68,6 +68,12 @@
 {{- fail (printf "workerPools: %q has autoscaling.minReplicas 0, from which only KEDA can scale up" $pool.name) -}}
 {{- end -}}
 {{- end -}}
+{{- if $values.canary.enabled -}}
+{{- if not $values.canary.keySecretName }}{{ fail "canary.keySecretName: name the Secret with the canary's API key, under `key`" }}{{ end -}}
+{{- if and (include "vitrine.gateway.tls" .) (not $values.canary.host) -}}
+{{- fail "canary.host: gateways have TLS, so name the address that their certificate is for" -}}
+{{- end -}}
+{{- end -}}
 {{- $etcd := $values.etcd -}}
 {{- if and (not $etcd.trial.enabled) (not $etcd.endpoints) -}}
 {{- fail "etcd.endpoints: name the members of etcd, or set etcd.trial.enabled to try the chart with one of its own" -}}

@@ -75,6 +75,11 @@ app.kubernetes.io/part-of: vitrine
 {{- end -}}
 {{- end }}
 
+{{/* The address that the canary asks. */}}
+{{- define "vitrine.canary.host" -}}
+{{- default (printf "http://%s-gateway:%v" (include "vitrine.fullname" .) .Values.gateway.service.port) .Values.canary.host -}}
+{{- end }}
+
 {{/* The addresses of all schedulers, as a list in JSON: workers look among them for the one that leads. */}}
 {{- define "vitrine.schedulers" -}}
 {{- $addresses := list -}}

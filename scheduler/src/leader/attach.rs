@@ -76,6 +76,8 @@ impl Leader {
                 host,
                 kept,
                 rank_address: String::new(),
+                memory: Vec::new(),
+                progress: Vec::new(),
             })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");

@@ -11,7 +11,7 @@ use placement::{Cluster, Demand, Hosting, Kept, Move, Node, Seat, Stage, Wait, W
 use proto::v1;
 use proto::v1::model_state::State as Told;
 use store::{Bookings, Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
-use store::{Specification, Specifications};
+use store::{Specification, Specifications, percent};
 
 use super::Leader;
 use crate::config::HostedModel;
@@ -73,8 +73,10 @@ const AVOIDED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 /// How far the time at which a model is expected has to move to be told again.
 const MOVED: Duration = Duration::from_secs(5);
 
-/// How often the jobs of a node are shown.
-const SHOWN: Duration = Duration::from_secs(5);
+/// How often the jobs of a node are shown, and what it measured: of few nodes more often than of many, of which so many are in the
+/// shorter of the times.
+const SHOWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+const NODES: u32 = 200;
 
 impl Hosted {
     pub fn new(models: Models, specifications: Specifications, nodes: Nodes) -> Self {
@@ -208,6 +210,9 @@ impl Leader {
 
     async fn host(&mut self, specification: Specification) -> Result<(), Error> {
         let key = specification.key.clone();
+        if specification.ranks > 1 {
+            metrics::ranks(&key);
+        }
         if let Some(known) = self.hosted.all.get_mut(&key) {
             if known.specification == specification {
                 return Ok(());
@@ -722,7 +727,8 @@ impl Leader {
             }
             for (worker, device) in &replica.beside {
                 let (model, device) = (key.clone(), device.clone());
-                let part = ReplicaRecord { model, stage: "rank".into(), device, bytes: replica.bytes, jobs: 0 };
+                let part =
+                    ReplicaRecord { model, stage: "rank".into(), device, bytes: replica.bytes, jobs: 0, loaded: 0 };
                 parts.entry(worker.clone()).or_default().push(part);
             }
         }
@@ -734,16 +740,22 @@ impl Leader {
         let now = self.pace.passed();
         let mut changed = Vec::new();
         let mut parts = self.parts();
+        let count = u32::try_from(self.crew.iter().count()).unwrap_or(u32::MAX);
+        let shown = (SHOWN.0 * count / NODES).clamp(SHOWN.0, SHOWN.1);
         for (_, member) in self.crew.iter() {
             let node = node_record(member, parts.remove(&member.worker).unwrap_or_default());
             let due = match self.hosted.shown.get(&member.worker) {
                 Some((Some(before), at)) => {
-                    let other = NodeRecord { jobs: before.jobs, replicas: Vec::new(), ..node.clone() }
-                        != NodeRecord { replicas: Vec::new(), ..before.clone() };
+                    // What changes all the time does not count.
+                    let lasting = |node: &NodeRecord| {
+                        let (replicas, memory, progress) = Default::default();
+                        NodeRecord { jobs: 0, replicas, memory, progress, ..node.clone() }
+                    };
+                    let other = lasting(before) != lasting(&node);
                     let stages = |node: &NodeRecord| -> Vec<(ModelKey, String, u64)> {
                         node.replicas.iter().map(|it| (it.model.clone(), it.stage.clone(), it.bytes)).collect()
                     };
-                    other || stages(before) != stages(&node) || (*before != node && *at + SHOWN <= now)
+                    other || stages(before) != stages(&node) || (*before != node && *at + shown <= now)
                 }
                 _ => true,
             };
@@ -837,6 +849,10 @@ fn node_record(member: &Member, parts: Vec<ReplicaRecord>) -> NodeRecord {
         device: replica.device.clone().unwrap_or_default(),
         bytes: replica.bytes,
         jobs: count(jobs(key)),
+        loaded: match &replica.state {
+            ReplicaState::Loading(part) => percent(*part),
+            _ => 0,
+        },
     };
     NodeRecord {
         name: member.worker.clone(),
@@ -847,6 +863,8 @@ fn node_record(member: &Member, parts: Vec<ReplicaRecord>) -> NodeRecord {
         devices: member.devices.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect(),
         replicas: member.models.iter().map(replica).chain(parts).collect(),
         rank_address: member.rank_address.clone(),
+        memory: member.memory.clone(),
+        progress: member.progress.clone(),
         warm_bytes: member.host,
         kept: member.kept.iter().filter(|(_, kept)| kept.ready).map(|(key, kept)| (key.clone(), kept.bytes)).collect(),
     }

@@ -365,7 +365,7 @@ impl Worker {
 
     pub async fn goodbye(&self, culprits: &[&v1::Assign]) {
         let culprits = culprits.iter().map(|assign| assign.job_id.clone()).collect();
-        self.tell(FromWorker::Goodbye(v1::Goodbye { culprits })).await;
+        self.tell(FromWorker::Goodbye(v1::Goodbye { culprits, ranks_lost: None })).await;
     }
 
     /// Keeps the connection open and says nothing any more.

@@ -55,6 +55,7 @@ async fn main() -> Result<(), Failure> {
         token: std::env::var("VITRINE_WORKER_TOKEN")?,
         version: env!("CARGO_PKG_VERSION").into(),
         slots: 8,
+        devices: vec![v1::Device { name: DEVICE.0.into(), model_bytes: DEVICE.1 }],
         instance: instance.unwrap_or_else(|| InstanceId::unique().to_string()),
         ..v1::WorkerHello::default()
     };
@@ -117,7 +118,8 @@ impl Session {
                     }
                     Some(Told::LoadModel(load)) => {
                         let state = Some(v1::model_state::State::Ready(true));
-                        let state = v1::ModelState { model: load.model, state, ..v1::ModelState::default() };
+                        let (model, device, bytes) = (load.model, DEVICE.0.into(), MODEL_BYTES);
+                        let state = v1::ModelState { model, state, device, bytes, ..v1::ModelState::default() };
                         send(&outbox, Message::ModelState(state)).await?;
                     }
                     // It keeps no weights.
@@ -147,9 +149,29 @@ impl Session {
                     }
                     Some(Told::Cancel(_) | Told::Heartbeat(_) | Told::NotLeader(_)) => {}
                 },
-                _ = beats.tick() => send(&outbox, Message::Heartbeat(v1::Heartbeat::default())).await?,
+                _ = beats.tick() => {
+                    send(&outbox, Message::Heartbeat(v1::Heartbeat::default())).await?;
+                    send(&outbox, Message::Measured(self.measured())).await?;
+                }
             }
         }
+    }
+}
+
+/// The device that it says it has, with the bytes that models may take, and what each model takes.
+const DEVICE: (&str, u64) = ("cpu", 16 << 30);
+const MODEL_BYTES: u64 = 512 << 20;
+
+impl Session {
+    /// Says how it is: the same always, and of each job that it is in its 18th pass.
+    fn measured(&self) -> v1::Measured {
+        let kinds = [("weights", MODEL_BYTES), ("trunks", 64 << 20), ("other", 1 << 30), ("free", DEVICE.1)];
+        let kinds = kinds.map(|(kind, bytes)| v1::Lying { kind: kind.into(), bytes }).into();
+        let held = self.held.lock().unwrap();
+        let running = held.iter().filter(|(_, (_, _, end))| end.is_none());
+        let far = |job: &String| v1::JobProgress { job_id: job.clone(), passes: 17, layer: 5, layers: 12 };
+        let jobs = running.map(|(job, _)| far(job)).collect();
+        v1::Measured { memory: vec![v1::DeviceMemory { device: DEVICE.0.into(), kinds }], jobs }
     }
 }
 

@@ -62,7 +62,7 @@ fn a_rank_is_held_for_a_worker_with_its_certificate_and_given_back_when_that_lea
 
     let devices = Devices::without_gpus(Missing::Driver("there is none".into()));
     let reach = reach(Some(files(Role::Worker)), TOKEN);
-    let lost: OnLoss = Arc::new(|why| panic!("{why}"));
+    let lost: OnLoss = Arc::new(|_, loss| panic!("{}", loss.why));
     let at = (Device::CPU, 60);
     let (ranks, followers) =
         Followers::start(&load, at, &devices, Collectives::Auto, &reach, Arc::clone(&lost)).unwrap();

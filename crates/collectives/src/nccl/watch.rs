@@ -91,7 +91,7 @@ impl Watch {
                 // It is between two threads of one process and takes some microseconds, but for the first time.
                 Ok(false) if begun.elapsed() < BRIEF => std::thread::yield_now(),
                 Ok(false) => std::thread::sleep(BRIEF),
-                Err(why) => break Err(self.lose(&why)),
+                Err(why) => break Err(self.lose(&Lost::Ended(why))),
             }
         };
         self.expected().call = None;
@@ -106,11 +106,12 @@ impl Watch {
 
     /// Gives the group up: first whoever has to know is told, then nobody is held by it any more. What lies where something
     /// was to be received is no result.
-    pub fn lose(&self, why: &str) -> Lost {
+    pub fn lose(&self, why: &Lost) -> Lost {
         (self.on_loss)(why);
-        self.alarm.abort(why);
+        let why = why.to_string();
+        self.alarm.abort(&why);
         self.let_go();
-        self.alarm.ended().unwrap_or_else(|| Lost::Ended(why.to_owned()))
+        self.alarm.ended().unwrap_or(Lost::Ended(why))
     }
 
     /// Ends the thread, and what is under way.
@@ -157,7 +158,7 @@ impl Watch {
     }
 
     /// Looks at how far things have come since the last time. Returns why the group is lost, if it is.
-    fn look(&self, passed: Duration) -> Option<String> {
+    fn look(&self, passed: Duration) -> Option<Lost> {
         let mut expected = self.expected();
         if let Some(call) = &mut expected.call
             && call.is_over(passed)
@@ -167,18 +168,18 @@ impl Watch {
         while let Some(first) = expected.posted.front_mut() {
             match first.done.reached() {
                 Ok(true) => drop(expected.posted.pop_front()),
-                Err(why) => return Some(why),
+                Err(why) => return Some(Lost::Ended(why)),
                 Ok(false) => match first.begun.reached() {
                     Ok(true) if first.wait.is_over(passed) => return Some(first.wait.silent()),
                     Ok(_) => break,
-                    Err(why) => return Some(why),
+                    Err(why) => return Some(Lost::Ended(why)),
                 },
             }
         }
         drop(expected);
         // Whoever has it asks for its state, too.
         let communicator = self.communicator.try_lock().ok()?;
-        communicator.as_ref().and_then(|communicator| communicator.state().err())
+        communicator.as_ref().and_then(|communicator| communicator.state().err()).map(Lost::Ended)
     }
 
     fn expected(&self) -> MutexGuard<'_, Expected> {
@@ -198,8 +199,8 @@ impl Wait {
         self.patience.is_some_and(|patience| self.waited >= patience)
     }
 
-    fn silent(&self) -> String {
-        Lost::Silent { rank: self.rank, seconds: self.waited.as_secs() }.to_string()
+    fn silent(&self) -> Lost {
+        Lost::Silent { rank: self.rank, seconds: self.waited.as_secs() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! One JSON object a line: the event's fields beside those of the spans that it happened in, and who speaks.
 
-use std::fmt::Debug;
+use std::cell::RefCell;
+use std::fmt::{Debug, Write as _};
 use std::io::Write;
+use std::ops::Range;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -19,9 +21,23 @@ pub struct Lines<W> {
     writer: fn() -> W,
 }
 
-/// Fields, each with its value as JSON writes it: those of a span are written once, and go into each line from there.
+/// Fields, each with where its value lies among the values as JSON writes them: those of a span are written once, and go into each
+/// line from there.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, String)>);
+struct Fields {
+    names: Vec<(&'static str, Range<usize>)>,
+    values: Vec<u8>,
+    /// For what has to be written down before it can be written as JSON.
+    text: String,
+}
+
+/// Bytes of memory that a thread keeps for its next line.
+const KEPT: usize = 64 << 10;
+
+thread_local! {
+    /// What the last line of this thread was made in: the next one takes no memory.
+    static LINE: RefCell<(Fields, Vec<u8>)> = RefCell::default();
+}
 
 impl<W: Write + 'static> Lines<W> {
     pub fn new(writer: fn() -> W) -> Self {
@@ -49,8 +65,10 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut line = Fields::default();
-        line.put("timestamp", &humantime::format_rfc3339_micros(SystemTime::now()).to_string());
+        // A value that logs while it is written has a line of its own.
+        let (mut line, mut text) = LINE.take();
+        line.clear();
+        line.print("timestamp", &humantime::format_rfc3339_micros(SystemTime::now()));
         line.put("level", event.metadata().level().as_str());
         line.put("target", event.metadata().target());
         if let Some(speaker) = SPEAKER.get() {
@@ -59,40 +77,73 @@ where
         }
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(fields) = span.extensions().get::<Fields>() {
-                fields.0.iter().for_each(|(name, value)| line.take(name, value.clone()));
+                line.take_all(fields);
             }
         }
         event.record(&mut line);
+        text.clear();
+        line.write(&mut text);
         // Nobody is left to tell if this fails.
-        let _ = (self.writer)().write_all(line.text().as_bytes());
+        let _ = (self.writer)().write_all(&text);
+        if text.capacity() <= KEPT {
+            LINE.set((line, text));
+        }
     }
 }
 
 impl Fields {
+    fn clear(&mut self) {
+        self.names.clear();
+        self.values.clear();
+    }
+
     fn put(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        let from = self.values.len();
         // What JSON has no word for, as a number that is none, is null.
-        self.take(name, serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+        if serde_json::to_writer(&mut self.values, value).is_err() {
+            self.values.truncate(from);
+            self.values.extend_from_slice(b"null");
+        }
+        self.name(name, from);
     }
 
-    /// Takes a field in place of one of the same name. A line has few.
-    fn take(&mut self, name: &'static str, value: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+    /// Puts what a value looks like as text.
+    fn print(&mut self, name: &'static str, value: &impl std::fmt::Display) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{value}");
+        self.put(name, text.as_str());
+        self.text = text;
+    }
+
+    /// Takes the fields of a span.
+    fn take_all(&mut self, other: &Self) {
+        for (name, at) in &other.names {
+            let from = self.values.len();
+            self.values.extend_from_slice(other.values.get(at.clone()).unwrap_or_default());
+            self.name(name, from);
         }
     }
 
-    /// Returns the line. Names are those of the source's fields, which JSON writes as they are.
-    fn text(&self) -> String {
-        let mut text = String::with_capacity(512);
-        for (name, value) in &self.0 {
-            text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
-            text.push_str(name);
-            text.push_str("\":");
-            text.push_str(value);
+    /// Names the value that begins there and is the last, in place of one of the same name. A line has few.
+    fn name(&mut self, name: &'static str, from: usize) {
+        let at = from..self.values.len();
+        match self.names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = at,
+            None => self.names.push((name, at)),
         }
-        text.push_str("}\n");
-        text
+    }
+
+    /// Writes the line. Names are those of the source's fields, which JSON writes as they are.
+    fn write(&self, text: &mut Vec<u8>) {
+        for (name, at) in &self.names {
+            text.extend_from_slice(if text.is_empty() { b"{\"" } else { b",\"" });
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b"\":");
+            text.extend_from_slice(self.values.get(at.clone()).unwrap_or_default());
+        }
+        text.extend_from_slice(b"}\n");
     }
 }
 
@@ -118,7 +169,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field.name(), &format!("{value:?}"));
+        self.print(field.name(), &format_args!("{value:?}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Linux says of this process, under the names that Prometheus' own libraries give it.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use super::{Gauge, SecondsCounter};
 
@@ -36,9 +37,15 @@ pub fn look() {
         #[expect(clippy::cast_precision_loss, reason = "there are few")]
         FILES.set(files.count() as f64);
     }
-    let booted = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok());
-    if let Some(booted) = booted {
+    if let Some(booted) = *BOOTED.get_or_init(booted) {
         STARTED.set(booted + field(22) / TICKS);
     }
+}
+
+/// When the machine started, which takes Linux long to tell: it counts all interrupts for it.
+static BOOTED: OnceLock<Option<f64>> = OnceLock::new();
+
+fn booted() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
 }

@@ -20,6 +20,7 @@ pub struct Series<C> {
     labels: &'static [Label],
     chains: [Chain<C>; CHAINS],
     length: AtomicUsize,
+    prepared: OnceLock<()>,
 }
 
 type Chain<C> = OnceLock<Box<Node<C>>>;
@@ -32,7 +33,12 @@ struct Node<C> {
 
 impl<C> Series<C> {
     pub const fn new(labels: &'static [Label]) -> Self {
-        Self { labels, chains: [const { OnceLock::new() }; CHAINS], length: AtomicUsize::new(0) }
+        Self {
+            labels,
+            chains: [const { OnceLock::new() }; CHAINS],
+            length: AtomicUsize::new(0),
+            prepared: OnceLock::new(),
+        }
     }
 
     /// Finds the cell of these values, or makes it.
@@ -46,6 +52,10 @@ impl<C> Series<C> {
 
     /// Makes the cells of all values, where these are known: what has not happened yet is told as nothing.
     pub fn prepare(&self, make: impl Fn() -> C + Copy) {
+        self.prepared.get_or_init(|| self.make_all(make));
+    }
+
+    fn make_all(&self, make: impl Fn() -> C + Copy) {
         let mut all: Vec<Vec<&str>> = vec![Vec::new()];
         for label in self.labels {
             let Values::Of(values) = label.values else { return };
