@@ -27,7 +27,7 @@ BENCHES = {
     "early_exit": [models.GPT2, models.LLAMA],
     "sweep": [models.GPT2, models.LLAMA],
     "users": [models.GPT2],
-    "neighbour": [models.LONG],
+    "neighbour": [models.FAR, models.LONG],
     "fairness": [models.WINDING],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],

@@ -102,9 +102,11 @@ GPT2 = Shape("gpt2s", "gpt2", 12, 768, 12, 12, 3072, 50257, 1024)
 LLAMA = Shape("llama160", "llama", 12, 768, 12, 4, 3072, 32000, 2048)
 # The same for prompts of thousands of tokens.
 LONG = dataclasses.replace(LLAMA, name="llama160long", context=4096)
+# The same for ten thousands of tokens, so small that an unoptimised server does not take long.
+FAR = Shape("llamafar", "llama", 4, 128, 2, 1, 384, 512, 16384)
 # The matrices of a model of a billion parameters, in fewer layers: 2 GB in float32.
 LARGE = Shape("llama480", "llama", 8, 2048, 32, 4, 5632, 32000, 2048)
-SHAPES = {shape.name: shape for shape in (TINY, WINDING, GPT2, LLAMA, LONG, LARGE)}
+SHAPES = {shape.name: shape for shape in (TINY, WINDING, GPT2, LLAMA, LONG, FAR, LARGE)}
 
 
 def make(shape):

@@ -21,10 +21,11 @@ use crate::environment::Environment;
 use crate::envoy::Envoy;
 use crate::job::JobState;
 use crate::mediator::deferred;
+use crate::mentioned::Mentioned;
 use crate::model::{Attention, Model};
 use crate::trace::{Prepared, Trace};
-use crate::turn::{Crowd, Turn};
-use crate::{freeze, gradients, thaw};
+use crate::turn::{Crowd, Reading, Turn};
+use crate::{freeze, thaw};
 
 /// One job that has not ended.
 pub struct Active<M: Model> {
@@ -60,6 +61,9 @@ pub struct Trial {
 /// How often a job begins again in company while others are looked for who spoil its passes: by halves, this finds one
 /// among more jobs than any worker takes.
 const TRIALS: u32 = 16;
+
+/// Values of a request beyond which it is read, and forgotten, beside what others do.
+const LARGE: usize = 1 << 10;
 
 /// Passes of a job that have spans of their own.
 const TRACED: u64 = 16;
@@ -191,8 +195,20 @@ impl<M: Model> Active<M> {
     }
 
     /// Returns whether the job has code of its own between passes, which is to run now.
-    pub fn is_between_traces(&self) -> bool {
+    fn is_between_traces(&self) -> bool {
         matches!(self.job.program.entry, Entry::Session) && !self.traces().iter().any(Trace::wants_pass)
+    }
+
+    /// Returns whether what the job is about to do on its own may take long: a session's code, or reading a large request.
+    pub fn may_last(&self) -> bool {
+        let reads = matches!(self.phase, Phase::New) && self.job.program.heap.len() > LARGE;
+        reads || self.is_between_traces()
+    }
+
+    /// Returns whether its own code need not run now: it has not begun, or is between two traces, and nothing ends it.
+    pub fn can_wait(&self) -> bool {
+        let begins = matches!(self.phase, Phase::New) || self.is_between_traces();
+        begins && !self.is_stopped()
     }
 
     /// Tells of a pass, where the job is traced. Of many passes only the first are told.
@@ -298,6 +314,11 @@ impl<M: Model> Active<M> {
         });
         if let Phase::Running(running) = self.phase {
             running.teardown();
+        }
+        if self.job.program.heap.len() > LARGE {
+            let program = self.job.program;
+            // Where no thread can be had for it, it goes here and now.
+            let _ = std::thread::Builder::new().name("forget".into()).spawn(move || drop(program));
         }
     }
 }
@@ -472,16 +493,16 @@ fn begin<M: Model>(
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     job.progress.begin(model.schema().layers.len());
     let told = (Arc::clone(&job.stop), Arc::clone(&job.progress));
-    let calls =
-        [".inputs", "'inputs'", "include_inputs", "register_forward"].into_iter().any(|name| program.mentions(name));
-    let looks = (program.mentions("source"), calls);
+    let reading = Reading::new(turn);
+    let mentioned = Mentioned::of(program, &reading);
+    let looks = (mentioned.sources, mentioned.calls);
     let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), told));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));
     machine.set_share(common.settings.memory.share());
-    common.model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default(), !together);
-    let running = start(job, common, &state, &machine, together);
+    common.model.begin(&machine, mentioned.gradients, program.env.batching.unwrap_or_default(), !together);
+    let running = start(job, common, &state, &machine, reading, together);
     if running.is_err() {
         state.let_go();
         machine.teardown();
@@ -497,6 +518,7 @@ fn start<M: Model>(
     common: &Common<M>,
     state: &Rc<JobState<M>>,
     machine: &Machine,
+    reading: Reading,
     together: bool,
 ) -> Result<Running<M>, Raise> {
     let program = &job.program;
@@ -504,7 +526,7 @@ fn start<M: Model>(
         let adapter = Adapter::open(state, machine, &common.adapters, name)?;
         state.adapter.get_or_init(|| adapter);
     }
-    let mut thaw = thaw::Thaw::new(state, machine, program);
+    let mut thaw = thaw::Thaw::new(state, machine, program, reading);
     thaw.require_modules(&program.modules)?;
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
         names
@@ -515,12 +537,11 @@ fn start<M: Model>(
     let locals = names(&mut thaw, &program.locals)?;
     let globals = names(&mut thaw, &program.globals)?;
     let body = Frame::root(machine, &program.source, locals, globals)?;
-    // What a request carries is not what its code takes.
-    state.turn.begin();
     let frame = Rc::clone(&body.frame);
     let (state, machine) = (Rc::clone(state), machine.clone());
     match &program.entry {
         Entry::Session => {
+            thaw.end()?;
             let coroutine = Coroutine::of_block(&machine, body);
             // What a class of the program's does beside the model is not declared anywhere.
             if together && state.given.is_empty() {
@@ -537,8 +558,10 @@ fn start<M: Model>(
                 .iter()
                 .map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?)))
                 .collect::<Result<_, Raise>>()?;
+            let tracer = thaw.tracer_state();
+            thaw.end()?;
             state.model.opens(&machine, *function);
-            let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
+            let recording = state.model.recording(&machine);
             let request = TraceRequest { function: *function, site, args, kwargs, edits, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;
             let mut running = Running::new(state, machine, frame, None);

@@ -7,7 +7,7 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
 use crate::adapters::Files;
-use crate::model::{Attention, Forwarded, Interrupt, Observer, Sampler, Schema, Segment, Site, Tensor, Trunk};
+use crate::model::{Attention, Drawn, Forwarded, Interrupt, Observer, Sampler, Schema, Segment, Site, Tensor, Trunk};
 
 /// Arithmetic and facts: passes over segments, what they grow, and what is chosen of their logits.
 pub trait Arithmetic: 'static {
@@ -120,6 +120,9 @@ pub trait Arithmetic: 'static {
         kwargs: &[(Rc<str>, Value)],
         prompt: &[Vec<i64>],
     ) -> Result<Box<dyn Sampler<Self::Tensor>>, Raise>;
+
+    /// Tells which tokens were drawn, for each of several generations, and waits for a device once.
+    fn drawn(&self, all: Vec<Drawn<Self::Tensor>>) -> Vec<Result<Vec<i64>, Raise>>;
 
     /// Returns how many rows `generate(**kwargs)` makes of each row of its prompt.
     ///

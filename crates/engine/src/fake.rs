@@ -18,8 +18,8 @@ use crate::context::JobContext;
 use crate::encoding::{Encoding, How, Source, Text};
 use crate::interleaver::Interleaver;
 use crate::model::{
-    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Wants,
+    Attention, Drawn, Entered, Forwarded, Inputs, Interrupt, Layout, ModuleSchema, Observer, Packed, Sampler, Schema,
+    Segment, Site, Tensor, Tokenizer, Tree, Wants,
 };
 use crate::namespace::Namespace;
 use crate::python;
@@ -251,6 +251,18 @@ impl Arithmetic for FakeModel {
         }
         Ok(Box::new(Greedy { limit: prompt.first().map_or(0, Vec::len) + new_tokens }))
     }
+
+    fn drawn(&self, all: Vec<Drawn<FakeTensor>>) -> Vec<Result<Vec<i64>, Raise>> {
+        let likeliest = |row: &[f64]| {
+            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(token, _)| i64::try_from(token).unwrap_or(0))
+        };
+        let known = |drawn: Drawn<FakeTensor>| match drawn {
+            Drawn::Likeliest(logits) => Ok(logits.data().chunks(VOCABULARY as usize).map(likeliest).collect()),
+            Drawn::Ids(_) => Err(Raise::runtime_error("the toy model takes the likeliest token")),
+        };
+        all.into_iter().map(known).collect()
+    }
 }
 
 impl Namespace for FakeModel {
@@ -377,15 +389,8 @@ struct Greedy {
 }
 
 impl Sampler<FakeTensor> for Greedy {
-    fn choose(&mut self, _machine: &Machine, logits: &FakeTensor, _sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise> {
-        let data = logits.data();
-        Ok(data
-            .chunks(VOCABULARY as usize)
-            .map(|row| {
-                let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-                best.map_or(0, |(token, _)| i64::try_from(token).unwrap_or(0))
-            })
-            .collect())
+    fn draw(&mut self, _: &Machine, logits: &FakeTensor, _: &[Vec<i64>]) -> Result<Drawn<FakeTensor>, Raise> {
+        Ok(Drawn::Likeliest(logits.clone()))
     }
 
     fn finished(&self, sequence: &[i64]) -> bool {

@@ -7,7 +7,7 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
 use crate::location::Location;
-use crate::model::{Attention, Keeps, Model, Sampler, Segment, Tensor, Tree};
+use crate::model::{Attention, Drawn, Keeps, Model, Sampler, Segment, Tensor, Tree};
 use crate::output::ModelOutput;
 use crate::prompt::{self, Batch};
 use crate::run::Run;
@@ -38,6 +38,14 @@ pub struct Generation<M: Model> {
     attentions: Vec<Value>,
     /// The keys and values that there are, as Python sees them.
     past: Value,
+}
+
+/// What a step of a generation came to.
+pub enum Stepped<T> {
+    /// Every row has a token more. Whether all are complete.
+    Done(bool),
+    /// It will have this one.
+    Drawn(Drawn<T>),
 }
 
 impl<M: Model> Generation<M> {
@@ -182,7 +190,7 @@ impl<M: Model> Generation<M> {
         Ok(())
     }
 
-    /// Appends one token to every row. Returns whether all rows are complete.
+    /// Draws one token for every row.
     ///
     /// # Errors
     /// What sampling raises.
@@ -192,7 +200,7 @@ impl<M: Model> Generation<M> {
         part: usize,
         logits: &M::Tensor,
         cache: Option<Box<dyn Any>>,
-    ) -> Result<bool, Raise> {
+    ) -> Result<Stepped<M::Tensor>, Raise> {
         self.cache = cache;
         let machine = run.machine.clone();
         let logits = logits.last_position()?;
@@ -206,9 +214,17 @@ impl<M: Model> Generation<M> {
             }
             let chosen: Vec<i64> = step.sequences.iter().filter_map(|row| row.last().copied()).collect();
             self.sequences = step.sequences;
-            return self.note(run, part, &chosen, step.done);
+            return self.note(run, part, &chosen, step.done).map(Stepped::Done);
         }
-        let mut chosen = self.sampler.choose(&machine, &logits, &self.sequences)?;
+        self.sampler.draw(&machine, &logits, &self.sequences).map(Stepped::Drawn)
+    }
+
+    /// Appends one token to every row. Returns whether all rows are complete.
+    ///
+    /// # Errors
+    /// For another number of tokens than of rows, and as the block's code does.
+    pub fn append(&mut self, run: &mut Run<M>, part: usize, chosen: Vec<i64>) -> Result<bool, Raise> {
+        let mut chosen = chosen;
         if chosen.len() != self.sequences.len() {
             // A block gave the model's values on with other rows; in the words of what appends tokens in transformers.
             return Err(Raise::runtime_error(format!(

@@ -27,13 +27,13 @@ mod fiber;
 mod forward_hooks;
 mod freeze;
 mod generation;
-mod gradients;
 mod interleaver;
 mod job;
 mod lane;
 mod layouts;
 mod location;
 mod mediator;
+mod mentioned;
 pub mod metrics;
 pub mod model;
 pub mod namespace;
@@ -73,9 +73,9 @@ pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
-    AbsentSchema, Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout,
-    Model, ModuleSchema, Observer, Only, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema, Segment,
-    SegmentIndex, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
+    AbsentSchema, Attention, Chosen, Done, Drawn, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps,
+    Layout, Model, ModuleSchema, Observer, Only, OperationSchema, Packed, Parameter, Part, Round, Sampler, Schema,
+    Segment, SegmentIndex, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use namespace::Namespace;
 pub use progress::{Progress, Whereabouts};

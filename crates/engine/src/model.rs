@@ -641,13 +641,22 @@ pub struct Generated {
     pub record: Option<(&'static str, Vec<(&'static str, Value)>)>,
 }
 
+/// One token for each of some rows, as far as it can be told without waiting for a device.
+pub enum Drawn<T> {
+    /// The likeliest by `[rows, vocabulary]` scores.
+    Likeliest(T),
+    /// `[rows]` ids.
+    Ids(T),
+}
+
 /// Chooses the next tokens of a generation.
 pub trait Sampler<T: Tensor> {
-    /// Returns one token for each row from `[rows, vocabulary]` logits of the last position, given the sequences so far.
+    /// Draws one token for each row from `[rows, vocabulary]` logits of the last position, given the sequences so far. Which
+    /// they are, [`Arithmetic::drawn`](crate::Arithmetic::drawn) tells for many generations at once.
     ///
     /// # Errors
     /// For probabilities that cannot be sampled (NaN, negative).
-    fn choose(&mut self, machine: &Machine, logits: &T, sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise>;
+    fn draw(&mut self, machine: &Machine, logits: &T, sequences: &[Vec<i64>]) -> Result<Drawn<T>, Raise>;
 
     /// Returns whether a row, ending in its newest token, is complete.
     fn finished(&self, sequence: &[i64]) -> bool;
@@ -660,10 +669,10 @@ pub trait Sampler<T: Tensor> {
         true
     }
 
-    /// Takes a step by rules of its own, in the place of [`Sampler::choose`], given the same.
+    /// Takes a step by rules of its own, in the place of [`Sampler::draw`], given the same.
     ///
     /// # Errors
-    /// As [`Sampler::choose`], and what code of the caller's raises.
+    /// As [`Sampler::draw`], and what code of the caller's raises.
     fn step(&mut self, _: &Machine, _logits: &T, _sequences: &[Vec<i64>]) -> Result<Option<Chosen>, Raise> {
         Ok(None)
     }

@@ -80,7 +80,7 @@ pub struct Run<M: Model> {
     unfit: Option<Raise>,
     /// Whether any block ran in this pass.
     took_part: bool,
-    /// What the blocks themselves took of the pass's time.
+    /// What the blocks themselves took of the time of this pass, or of the last one.
     pub busy: Duration,
     /// Set when the run is over before the model is: `tracer.stop()` or an exception.
     pub ended: Option<Ending>,

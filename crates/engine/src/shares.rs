@@ -4,11 +4,18 @@
 //! row would take as long as the rows of who comes with thirty. So whoever has had more than others joins their passes only
 //! as far as these do not take much longer by that. It is Linux's old way of sharing a processor: who has had least goes
 //! first, and who was away comes back no further behind than a slice.
+//!
+//! How much longer is predicted, and counted when it is done, as deficit round robin does: each pass of who has had least
+//! grants the others some delay, and what they came to cost is taken off that. So whatever nobody could predict is paid for
+//! by the passes that follow, and so is the others' own code between passes.
 
 use std::collections::HashMap;
+use std::iter::Sum;
 use std::time::Duration;
 
 use ids::TenantId;
+
+use crate::model::Done;
 
 /// The weight of what came last.
 const NEWEST: f64 = 0.1;
@@ -18,21 +25,54 @@ pub struct Shares {
     tenants: HashMap<TenantId, Account>,
     /// What who had least of those with jobs has had; it never goes back.
     reached: Duration,
-    /// The shortest pass so far, as if it had gone through all layers: what one takes however little is in it.
-    shortest: Duration,
-    /// What each further token of a pass takes, of late.
-    further: Duration,
+    prices: Prices,
     /// How far behind the others somebody may begin.
     lag: Duration,
+    /// Who has had least of those who want passes, if there are others.
+    first: Option<TenantId>,
+    /// Seconds by which others may still delay them; below zero where they have delayed them by more than was granted.
+    granted: f64,
+}
+
+/// What is to be computed in a pass, and by whose blocks.
+#[derive(Clone, Copy, Default)]
+pub struct Load {
+    pub rows: i64,
+    pub tokens: i64,
+    /// What the blocks of traces take, as they did in their last passes.
+    pub blocks: Duration,
+}
+
+impl Sum for Load {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::and)
+    }
+}
+
+impl Load {
+    /// Returns what was computed of some rows.
+    pub fn computed(rows: i64, done: &Done, blocks: Duration) -> Self {
+        // What counts is how wide the layers were, not how many there are.
+        Self { rows, tokens: i64::try_from(done.tokens / done.layers.max(1)).unwrap_or(i64::MAX), blocks }
+    }
+
+    /// Returns this and another one together.
+    pub fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, tokens: self.tokens + other.tokens, blocks: self.blocks + other.blocks }
+    }
 }
 
 /// How a pass is shared.
 pub struct Limit {
     /// Who has had no more than this is in it.
     pub had: Duration,
-    /// Others join while it is likely to take no longer than this: what it would take for who has had least alone, once for
-    /// each other tenant, and half of that besides. Equal parts would be half of that more.
-    time: Duration,
+    /// Others join while it is likely to take no longer than this; `None` where it is not known what passes take.
+    time: Option<Duration>,
+    /// Seconds that this pass grants: what it would take for who has had least alone, once for each other tenant, less half
+    /// of that. Equal parts would be that half more.
+    grant: f64,
+    /// Whether somebody was not let in.
+    left_out: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -42,11 +82,23 @@ struct Account {
     here: bool,
 }
 
-/// What a pass took, and how much of it.
+/// What a pass took.
 #[derive(Clone, Copy)]
 pub struct Took {
+    /// Without the blocks of traces.
     pub time: Duration,
     /// The part of the model's layers that it went through.
+    pub depth: f64,
+}
+
+/// What one tenant had in a pass.
+pub struct Part {
+    pub tenant: TenantId,
+    /// With what its blocks took now.
+    pub load: Load,
+    /// Tokens that layers computed, all layers' together: fewer where rows were kept.
+    pub computed: u64,
+    /// The part of the layers that it went through.
     pub depth: f64,
 }
 
@@ -56,9 +108,10 @@ impl Shares {
         Self {
             tenants: HashMap::new(),
             reached: Duration::ZERO,
-            shortest: Duration::MAX,
-            further: Duration::ZERO,
+            prices: Prices::default(),
             lag: slice,
+            first: None,
+            granted: 0.0,
         }
     }
 
@@ -79,65 +132,182 @@ impl Shares {
         }
         // Whoever begins anew begins there anyway.
         self.tenants.retain(|_, account| account.here || account.had > least);
+        if self.first.as_ref().is_some_and(|first| !self.tenants.get(first).is_some_and(|account| account.here)) {
+            self.nobody_waits();
+        }
     }
 
-    /// Says how the next pass is shared by tenants who want to be in it, each with so many tokens in some of its traces.
-    pub fn limit<'a>(&self, wanting: impl Iterator<Item = (&'a TenantId, i64)>) -> Limit {
-        let mut tokens: HashMap<&TenantId, i64> = HashMap::new();
-        wanting.for_each(|(tenant, own)| *tokens.entry(tenant).or_default() += own);
-        let others = u32::try_from(tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
-        let least = tokens.iter().map(|(tenant, own)| (self.had(tenant), *own)).min();
-        let (had, own) = least.unwrap_or_default();
-        let alone = self.predicted(own);
-        Limit { had: had.saturating_add(self.shortest), time: alone.saturating_mul(others).saturating_add(alone / 2) }
+    /// Notes that nobody wants a pass: nobody is delayed.
+    pub fn nobody_waits(&mut self) {
+        self.first = None;
+        self.granted = 0.0;
     }
 
-    /// Says whether a tenant may join a pass that then has so many tokens.
-    pub fn admits(&self, limit: &Limit, tokens: i64) -> bool {
-        self.predicted(tokens) <= limit.time
+    /// Says how the next pass is shared by tenants who want to be in it, each with what some of its traces need.
+    pub fn limit<'a>(&mut self, wanting: impl Iterator<Item = (&'a TenantId, Load)>) -> Limit {
+        let mut loads: HashMap<&TenantId, Load> = HashMap::new();
+        wanting.for_each(|(tenant, own)| {
+            let all = loads.entry(tenant).or_default();
+            *all = all.and(own);
+        });
+        let least = loads.iter().min_by_key(|(tenant, load)| (self.had(tenant), load.tokens));
+        let alone = least.and_then(|(first, own)| Some((*first, self.prices.predicted(*own)?)));
+        let Some((first, alone)) = alone.filter(|_| self.lag < Duration::MAX) else {
+            return Limit { had: Duration::MAX, time: None, grant: 0.0, left_out: false };
+        };
+        let others = self.tenants.values().filter(|account| account.here).count().saturating_sub(1);
+        if others == 0 {
+            self.nobody_waits();
+        } else {
+            self.first = Some(first.clone());
+        }
+        // Those who want no pass now take no part of it.
+        let others = others.min(1).max(loads.len() - 1);
+        let grant = (others as f64 - 0.5).max(0.0) * alone.as_secs_f64();
+        let more = Duration::try_from_secs_f64(grant + self.granted).unwrap_or_default();
+        let had = self.had(first).saturating_add(self.prices.shortest);
+        Limit { had, time: Some(alone.saturating_add(more)), grant, left_out: false }
     }
 
-    fn predicted(&self, tokens: i64) -> Duration {
-        let further = self.further.saturating_mul(u32::try_from(tokens.saturating_sub(1)).unwrap_or(0));
-        self.shortest.saturating_add(further)
+    /// Says whether a tenant may join a pass that then has so much to do.
+    pub fn admits(&self, limit: &mut Limit, load: Load) -> bool {
+        let likely = self.prices.predicted(load);
+        let admitted = limit.time.zip(likely).is_none_or(|(time, likely)| likely <= time);
+        limit.left_out |= !admitted;
+        admitted
     }
 
     pub fn had(&self, tenant: &TenantId) -> Duration {
         self.tenants.get(tenant).map_or(Duration::ZERO, |account| account.had)
     }
 
+    /// Returns whether a tenant's own code has to wait: it is ahead of who has had least, and delayed them by more than was
+    /// granted.
+    pub fn holds(&self, tenant: &TenantId) -> bool {
+        self.granted < 0.0
+            && self.first.as_ref().is_some_and(|first| {
+                first != tenant && self.had(tenant) > self.had(first).saturating_add(self.prices.shortest)
+            })
+    }
+
     /// Notes that a tenant had the thread for itself.
     pub fn charge(&mut self, tenant: &TenantId, time: Duration) {
+        self.add(tenant, time);
+        if self.first.as_ref().is_some_and(|first| first != tenant) {
+            self.delayed(time.as_secs_f64());
+        }
+    }
+
+    fn add(&mut self, tenant: &TenantId, time: Duration) {
         if let Some(account) = self.tenants.get_mut(tenant) {
             account.had += time;
         }
     }
 
-    /// Notes that tenants shared a pass, each with so many tokens. What any pass takes, all have had in equal parts, for it
-    /// takes that for each of them anyway; the rest is had by who computed.
-    pub fn passed<'a>(&mut self, took: Took, parts: impl Iterator<Item = (&'a TenantId, u64)>) {
-        if self.lag == Duration::MAX {
+    /// Takes a delay off what was granted. What one thing that took long, or several short ones, owe beyond a slice is
+    /// forgiven: that may have been the machine's doing.
+    fn delayed(&mut self, seconds: f64) {
+        self.granted = (self.granted - seconds).max(-seconds.max(self.lag.as_secs_f64()));
+    }
+
+    /// Notes that tenants shared a pass. What any pass takes, all have had in equal parts, for it takes that for each of
+    /// them anyway; the rest is had by who computed, and the time of blocks by who has them.
+    pub fn passed(&mut self, limit: &Limit, took: Took, parts: &[Part]) {
+        let mut tenants: HashMap<&TenantId, u64> = HashMap::new();
+        parts.iter().for_each(|part| *tenants.entry(&part.tenant).or_default() += part.computed);
+        let (all, load) = (tenants.values().sum::<u64>(), parts.iter().map(|part| part.load).sum::<Load>());
+        if self.lag == Duration::MAX || all == 0 || took.depth <= 0.0 {
             return;
         }
-        let mut tokens: HashMap<&TenantId, u64> = HashMap::new();
-        parts.for_each(|(tenant, own)| *tokens.entry(tenant).or_default() += own);
-        let all: u64 = tokens.values().sum();
-        if all == 0 || took.depth <= 0.0 {
-            return;
-        }
-        let whole = took.time.div_f64(took.depth);
-        self.shortest = self.shortest.min(whole);
-        if all > 1 {
-            let further = whole.saturating_sub(self.shortest).div_f64((all - 1) as f64);
-            self.further = self.further.mul_f64(1.0 - NEWEST) + further.mul_f64(NEWEST);
-        }
-        let common = self.shortest.mul_f64(took.depth).min(took.time);
+        self.settle(limit, took.time + load.blocks, parts);
+        self.prices.learn(took.time.div_f64(took.depth), load);
+        let common = self.prices.shortest.mul_f64(took.depth).min(took.time);
         let rest = took.time.saturating_sub(common);
-        let equal = common.div_f64(tokens.len() as f64);
-        for (tenant, own) in tokens {
-            self.charge(tenant, equal + rest.mul_f64(own as f64 / all as f64));
+        let equal = common.div_f64(tenants.len() as f64);
+        for (tenant, own) in tenants {
+            self.add(tenant, equal + rest.mul_f64(own as f64 / all as f64));
+        }
+        parts.iter().for_each(|part| self.add(&part.tenant, part.load.blocks));
+    }
+
+    /// Counts how much longer a pass took than it would have taken for who has had least.
+    fn settle(&mut self, limit: &Limit, time: Duration, parts: &[Part]) {
+        let Some(first) = &self.first else { return };
+        let (own, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.tenant == *first);
+        self.granted += limit.grant;
+        if !others.is_empty() {
+            let load = own.iter().map(|part| part.load).sum::<Load>();
+            let depth = own.iter().map(|part| part.depth).fold(0.0, f64::max);
+            let arithmetic = self.prices.predicted(Load { blocks: Duration::ZERO, ..load }).unwrap_or_default();
+            let alone = arithmetic.mul_f64(depth) + load.blocks;
+            self.delayed(time.saturating_sub(alone).as_secs_f64());
+        }
+        // What is granted is kept for those who wait for more than one pass grants, and for nobody else.
+        if !limit.left_out {
+            self.granted = self.granted.min(0.0);
         }
     }
+}
+
+/// What passes take, of late.
+struct Prices {
+    /// The shortest pass so far, as if it had gone through all layers: what one takes however little is in it.
+    shortest: Duration,
+    /// Seconds that each further row takes with one token, and each further token of a row.
+    row: f64,
+    token: f64,
+    /// What passes of a size took, by powers of two of rows and tokens: kernels are given sizes of a grid, and what one more
+    /// row takes is not the same everywhere.
+    sizes: HashMap<[u32; 2], f64>,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self { shortest: Duration::MAX, row: 0.0, token: 0.0, sizes: HashMap::new() }
+    }
+}
+
+impl Prices {
+    /// Returns what a pass is likely to take, if there was any.
+    fn predicted(&self, load: Load) -> Option<Duration> {
+        if self.shortest == Duration::MAX {
+            return None;
+        }
+        let further = self.row * further(load.rows, 1) + self.token * further(load.tokens, load.rows.max(1));
+        let likely = self.sizes.get(&size(load)).copied().unwrap_or(self.shortest.as_secs_f64() + further);
+        Some(Duration::try_from_secs_f64(likely).unwrap_or(Duration::MAX).saturating_add(load.blocks))
+    }
+
+    /// Notes what a pass took, as if it had gone through all layers.
+    fn learn(&mut self, took: Duration, load: Load) {
+        self.shortest = self.shortest.min(took);
+        let beyond = took.saturating_sub(self.shortest).as_secs_f64();
+        let (rows, tokens) = (further(load.rows, 1), further(load.tokens, load.rows.max(1)));
+        if tokens > 0.0 {
+            adapt(&mut self.token, (beyond - self.row * rows).max(0.0) / tokens);
+        } else if rows > 0.0 {
+            adapt(&mut self.row, beyond / rows);
+        }
+        let took = took.as_secs_f64();
+        let known = self.sizes.entry(size(load)).or_insert(took);
+        // However long one was kept waiting, it counts for twice what others take at most.
+        adapt(known, took.min(2.0 * *known));
+    }
+}
+
+fn further(count: i64, than: i64) -> f64 {
+    count.saturating_sub(than).max(0) as f64
+}
+
+fn size(load: Load) -> [u32; 2] {
+    [load.rows, load.tokens].map(|count| u64::try_from(count).unwrap_or(0).next_power_of_two().trailing_zeros())
+}
+
+/// Adds what came last. The first pass of a size takes longer than those after it, and any may be kept waiting by the
+/// machine: so an average falls fast and rises slowly.
+fn adapt(average: &mut f64, newest: f64) {
+    let weight = if newest < *average { 0.5 } else { NEWEST };
+    *average = if *average == 0.0 { newest } else { *average + weight * (newest - *average) };
 }
 
 #[cfg(test)]
@@ -147,41 +317,76 @@ mod tests {
     const PASS: Duration = Duration::from_millis(1);
     const SLICE: Duration = Duration::from_millis(25);
 
-    /// Tenants with so many rows each, and what a row takes.
+    /// Tenants with so many rows each, what so many rows take, and what the blocks of a row take and the code that it has
+    /// before each pass, but for the first tenant's.
     struct Crowd {
         shares: Shares,
         rows: Vec<(TenantId, u32)>,
-        row: Duration,
+        time: Box<dyn Fn(u32) -> Duration>,
+        blocks: Box<dyn Fn(usize) -> Duration>,
+        code: Duration,
+        passes: usize,
     }
 
     impl Crowd {
         fn new(slice: Duration, row: Duration, rows: &[u32]) -> Self {
+            Self::with(slice, move |rows| PASS + row * rows, rows)
+        }
+
+        fn with(slice: Duration, time: impl Fn(u32) -> Duration + 'static, rows: &[u32]) -> Self {
             let tenants = (0..).map(|number| TenantId::new(format!("tenant {number}")));
-            Self { shares: Shares::new(slice), rows: tenants.zip(rows.iter().copied()).collect(), row }
+            let rows = tenants.zip(rows.iter().copied()).collect();
+            let (time, blocks) = (Box::new(time), Box::new(|_| Duration::ZERO));
+            Self { shares: Shares::new(slice), rows, time, blocks, code: Duration::ZERO, passes: 0 }
         }
 
         /// Runs a pass. Returns how many rows of each tenant were in it, and what it took.
         fn pass(&mut self) -> (Vec<u32>, Duration) {
             let there = || self.rows.iter().filter(|(_, rows)| *rows > 0);
             self.shares.attend(there().map(|(tenant, _)| tenant));
-            let limit = self.shares.limit(there().map(|(tenant, rows)| (tenant, i64::from(*rows))));
-            let mut joined = vec![0; self.rows.len()];
+            let mut code = Duration::ZERO;
+            for (tenant, rows) in self.rows.iter().skip(1) {
+                if !self.shares.holds(tenant) {
+                    self.shares.charge(tenant, self.code * *rows);
+                    code += self.code * *rows;
+                }
+            }
+            let load = |number: usize, rows: u32, blocks: Duration| Load {
+                rows: i64::from(rows),
+                tokens: i64::from(rows),
+                blocks: if number > 0 { blocks * rows } else { Duration::ZERO },
+            };
+            let likely = (self.blocks)(self.passes.saturating_sub(1));
+            let each = || self.rows.iter().enumerate();
+            let wanting = each().map(|(number, (tenant, rows))| (tenant, load(number, *rows, likely)));
+            let mut limit = self.shares.limit(wanting.filter(|(_, load)| load.rows > 0));
+            let (mut joined, mut all) = (vec![0; self.rows.len()], Load::default());
             for ahead in [false, true] {
-                for (number, (tenant, rows)) in self.rows.iter().enumerate() {
+                for (number, (tenant, rows)) in each() {
                     for _ in 0..*rows {
-                        let tokens = i64::from(joined.iter().sum::<u32>()) + 1;
+                        let more = all.and(load(number, 1, likely));
                         if (self.shares.had(tenant) > limit.had) == ahead
-                            && (!ahead || self.shares.admits(&limit, tokens))
+                            && (!ahead || self.shares.admits(&mut limit, more))
                         {
                             joined[number] += 1;
+                            all = more;
                         }
                     }
                 }
             }
-            let time = PASS + self.row * joined.iter().sum::<u32>();
-            let parts = self.rows.iter().zip(&joined).filter(|(_, rows)| **rows > 0);
-            self.shares.passed(Took { time, depth: 1.0 }, parts.map(|((tenant, _), rows)| (tenant, u64::from(*rows))));
-            (joined, time)
+            let took = Took { time: (self.time)(joined.iter().sum()), depth: 1.0 };
+            let blocks = (self.blocks)(self.passes);
+            let part = |(number, rows): (usize, &u32)| Part {
+                tenant: self.rows[number].0.clone(),
+                load: load(number, *rows, blocks),
+                computed: u64::from(*rows),
+                depth: 1.0,
+            };
+            let parts: Vec<_> = joined.iter().enumerate().filter(|(_, rows)| **rows > 0).map(part).collect();
+            let blocks = parts.iter().map(|part| part.load.blocks).sum::<Duration>();
+            self.shares.passed(&limit, took, &parts);
+            self.passes += 1;
+            (joined, code + took.time + blocks)
         }
 
         /// Runs so many passes. Returns how many rows of each tenant were in them, and what they took.
@@ -204,6 +409,49 @@ mod tests {
         let (had, beside) = crowd.passes(1000);
         assert!(had[0] == 1000 && beside < 2 * alone, "{beside:?} beside, {alone:?} alone");
         assert!(had[1] >= 2000, "{had:?}");
+    }
+
+    #[test]
+    fn what_nobody_could_predict_is_paid_for_by_the_passes_that_follow() {
+        let step = |rows| if rows > 1 { PASS * 13 / 5 } else { PASS };
+        let linear = |rows| PASS + PASS / 4 * rows;
+        let none = |_| Duration::ZERO;
+        let odd = |pass: usize| if pass.is_multiple_of(7) { 10 * PASS } else { Duration::ZERO };
+        type Case = (fn(u32) -> Duration, fn(usize) -> Duration, Duration);
+        let cases: [Case; 5] = [
+            (step, none, Duration::ZERO),
+            (step, none, PASS / 3),
+            (linear, none, PASS / 3),
+            (linear, odd, Duration::ZERO),
+            (linear, odd, PASS),
+        ];
+        for (case, (time, blocks, code)) in cases.into_iter().enumerate() {
+            for many in [7, 28] {
+                let mut crowd = Crowd::with(SLICE, time, &[1, 0]);
+                (crowd.blocks, crowd.code) = (Box::new(blocks), code);
+                let (_, alone) = crowd.passes(1000);
+                // They have had some time to themselves before.
+                crowd.rows = vec![(crowd.rows[0].0.clone(), 0), (crowd.rows[1].0.clone(), many)];
+                crowd.passes(200);
+                crowd.rows[0].1 = 1;
+                let (had, beside) = crowd.passes(1000);
+                assert!(had[0] == 1000 && beside < alone * 41 / 20, "case {case}: {beside:?} beside, {alone:?} alone");
+                assert!(had[1] > 0, "case {case}: {had:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_pass_that_the_machine_kept_waiting_changes_little() {
+        let mut crowd = Crowd::new(SLICE, PASS / 4, &[1, 0]);
+        crowd.passes(1000);
+        crowd.rows[1].1 = 28;
+        let (before, _) = crowd.passes(1000);
+        crowd.time = Box::new(|_| 400 * PASS);
+        crowd.pass();
+        crowd.time = Box::new(|rows| PASS + PASS / 4 * rows);
+        let (after, _) = crowd.passes(1000);
+        assert!(after[1] > before[1] * 3 / 4, "{before:?}, then {after:?}");
     }
 
     #[test]
@@ -249,15 +497,23 @@ mod tests {
 
     #[test]
     fn what_a_tenants_own_code_takes_counts_and_without_a_slice_nothing_does() {
-        for (slice, expected) in [(SLICE, [1, 1]), (Duration::MAX, [4, 1])] {
+        for (slice, expected) in [(SLICE, [0, 1]), (Duration::MAX, [4, 1])] {
             let mut crowd = Crowd::new(slice, PASS, &[0, 1]);
             crowd.pass();
             crowd.rows[0].1 = 4;
             assert_eq!(crowd.pass().0, [4, 1]);
             crowd.shares.charge(&crowd.rows[0].0.clone(), 50 * PASS);
-            (0..50).for_each(|_| crowd.shares.further = PASS);
+            crowd.shares.prices = Prices { shortest: 2 * PASS, row: PASS.as_secs_f64(), ..Prices::default() };
             assert_eq!(crowd.pass().0, expected);
+            assert!(crowd.passes(100).0[0] > 0, "what it owes is paid one day");
         }
+    }
+
+    #[test]
+    fn a_models_layers_are_not_taken_for_more_tokens() {
+        let done = |tokens, layers| Done { tokens, layers, ..Done::default() };
+        let tokens = |done: Done| Load::computed(2, &done, Duration::ZERO).tokens;
+        assert_eq!([tokens(done(8, 4)), tokens(done(2, 1)), tokens(done(0, 0))], [2, 2, 0]);
     }
 
     #[test]
@@ -265,10 +521,19 @@ mod tests {
         let mut shares = Shares::new(SLICE);
         let tenants = [TenantId::new("one"), TenantId::new("other")];
         shares.attend(tenants.iter());
-        let parts = || tenants.iter().zip([1, 3]);
-        shares.passed(Took { time: PASS, depth: 0.25 }, parts());
-        assert_eq!(shares.had(&tenants[0]), shares.had(&tenants[1]), "all of it is what any takes");
-        shares.passed(Took { time: 2 * PASS, depth: 0.25 }, parts());
-        assert_eq!(shares.had(&tenants[1]) - shares.had(&tenants[0]), PASS / 2);
+        let mut pass = |time: Duration| {
+            let limit = shares.limit(std::iter::empty());
+            let part = |(tenant, computed): (&TenantId, u64)| Part {
+                tenant: tenant.clone(),
+                load: Load::default(),
+                computed,
+                depth: 0.25,
+            };
+            let parts: Vec<_> = tenants.iter().zip([1, 3]).map(part).collect();
+            shares.passed(&limit, Took { time, depth: 0.25 }, &parts);
+            shares.had(&tenants[1]) - shares.had(&tenants[0])
+        };
+        assert_eq!(pass(PASS), Duration::ZERO, "all of it is what any takes");
+        assert_eq!(pass(2 * PASS), PASS / 2);
     }
 }

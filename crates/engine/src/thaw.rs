@@ -28,6 +28,7 @@ use crate::output::ModelOutput;
 use crate::python;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{TraceState, Tracer};
+use crate::turn::Reading;
 
 /// Nesting of values beyond which a request is refused.
 const DEPTH: usize = 500;
@@ -37,7 +38,7 @@ pub struct Thaw<'a, M: Model> {
     job: Rc<JobState<M>>,
     machine: Machine,
     heap: &'a Heap,
-    made: HashMap<Ref, Value>,
+    made: Values,
     /// What several tensors look into.
     storages: HashMap<Ref, M::Tensor>,
     /// By source, name, file and line.
@@ -47,6 +48,37 @@ pub struct Thaw<'a, M: Model> {
     program: &'a Program,
     /// What names mean in the request, once that was asked for.
     names: Option<Rc<Names<'a>>>,
+    reading: Reading,
+}
+
+/// What was made of values so far: in pieces, which come and go one by one.
+#[derive(Default)]
+struct Values(Vec<Vec<Option<Value>>>);
+
+impl Values {
+    const PIECE: usize = 1 << 8;
+
+    fn place(at: Ref) -> (usize, usize) {
+        (at.0 as usize / Self::PIECE, at.0 as usize % Self::PIECE)
+    }
+
+    fn get(&self, at: &Ref) -> Option<&Value> {
+        let (piece, place) = Self::place(*at);
+        self.0.get(piece)?.get(place)?.as_ref()
+    }
+
+    fn insert(&mut self, at: Ref, value: Value) {
+        let (piece, place) = Self::place(at);
+        if self.0.len() <= piece {
+            self.0.resize_with(piece + 1, Vec::new);
+        }
+        if let Some(piece) = self.0.get_mut(piece) {
+            piece.resize(Self::PIECE, None);
+            if let Some(place) = piece.get_mut(place) {
+                *place = Some(value);
+            }
+        }
+    }
 }
 
 /// What a container is given once it is made: elements to append, then keys to set.
@@ -58,20 +90,48 @@ struct Contents<'a> {
 
 impl<'a, M: Model> Thaw<'a, M> {
     /// Begins with an empty memory.
-    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, program: &'a Program) -> Self {
+    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, program: &'a Program, reading: Reading) -> Self {
         let heap = &program.heap;
         Self {
             job: Rc::clone(job),
             machine: machine.clone(),
             heap,
-            made: HashMap::new(),
+            made: Values::default(),
             storages: HashMap::new(),
             definitions: HashMap::new(),
             tracer: Rc::default(),
             depth: 0,
             program,
             names: None,
+            reading,
         }
+    }
+
+    /// Ends the reading of a request, and begins what its code takes.
+    ///
+    /// # Errors
+    /// As [`Thaw::pace`].
+    pub fn end(mut self) -> Result<(), Raise> {
+        while let Some(piece) = self.made.0.pop() {
+            for value in piece {
+                drop(value);
+                self.pace()?;
+            }
+        }
+        self.job.turn.begin();
+        Ok(())
+    }
+
+    /// Notes that a value was read. Where that takes long, others have the thread, if the job is where it can be left.
+    ///
+    /// # Errors
+    /// Fatal where the job is cancelled, or stopped from outside, meanwhile.
+    fn pace(&self) -> Result<(), Raise> {
+        if self.reading.is_due() {
+            self.machine.rest()?;
+            self.reading.go_on();
+        }
+        Ok(())
     }
 
     /// Returns the state behind the request's own `tracer`.
@@ -124,6 +184,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         if self.depth >= DEPTH {
             return Err(Raise::value_error(format!("the request's values are nested more than {DEPTH} deep")));
         }
+        self.pace()?;
         self.depth += 1;
         let made = self.make(at);
         self.depth -= 1;

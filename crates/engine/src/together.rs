@@ -18,7 +18,7 @@ use crate::model::{Done, Interrupt, Model, Segment, SegmentIndex};
 use crate::pacing::Pacing;
 use crate::pass::Pass;
 use crate::run::Ending;
-use crate::shares::{Shares, Took};
+use crate::shares::{Limit, Load, Part, Shares, Took};
 use crate::trace::Trace;
 use crate::trunks::Row;
 
@@ -59,11 +59,12 @@ enum Task {
 pub type Back<M> = (Active<M>, Option<End>);
 
 /// Traces that share a pass: by place among the jobs, and among the traces of each.
-#[derive(Default)]
 struct Chosen {
     joined: Vec<(usize, usize)>,
-    tokens: i64,
+    load: Load,
     bytes: u64,
+    /// How the pass is shared.
+    limit: Limit,
 }
 
 impl<M: Model> Together<M> {
@@ -87,6 +88,9 @@ impl<M: Model> Together<M> {
         self.shares.attend(self.active.iter().map(|active| &active.job.tenant));
         self.advance_all(lanes, events);
         let passed = self.active.iter().any(wants_pass) && self.pass(lanes, events);
+        if !passed {
+            self.shares.nobody_waits();
+        }
         self.advance_all(lanes, events);
         passed
     }
@@ -120,12 +124,14 @@ impl<M: Model> Together<M> {
     fn advance_all(&mut self, lanes: &mut Lanes<M>, events: &mut Vec<Event>) {
         let mut index = 0;
         while let Some(active) = self.active.get_mut(index) {
-            if self.stack == Stack::Threads && active.leaves() {
+            if self.stack == Stack::Threads
+                && (active.leaves() || self.shares.holds(&active.job.tenant) && active.can_wait())
+            {
                 index += 1;
                 continue;
             }
-            if self.stack == Stack::Threads && active.is_between_traces() {
-                // What a session does between its traces may take long: on a stack of its own it can be left.
+            if self.stack == Stack::Threads && active.may_last() {
+                // On a stack of its own it can be left.
                 let Some(active) = self.active.remove(index) else { continue };
                 let (tenant, began) = (active.job.tenant.clone(), Instant::now());
                 let back = lanes.try_at_once(self.for_code(active), events);
@@ -164,7 +170,7 @@ impl<M: Model> Together<M> {
             if chosen.joined.is_empty() {
                 return false;
             }
-            let long = chosen.tokens > self.common.settings.long_tokens;
+            let long = chosen.load.tokens > self.common.settings.long_tokens;
             if long && self.stack == Stack::Threads {
                 // Who waits for room does so in the order of coming.
                 let place = if full { None } else { self.common.room.take(chosen.bytes) };
@@ -182,9 +188,9 @@ impl<M: Model> Together<M> {
             }
             let carried: HashSet<JobId> = self.jobs_of(&chosen.joined).collect();
             if !long {
-                self.run(&chosen.joined, false, events);
+                self.run(&chosen.joined, Some(&chosen.limit), events);
             } else if let Some(_place) = self.wait_for_room(chosen.bytes) {
-                self.run(&chosen.joined, true, events);
+                self.run(&chosen.joined, None, events);
             }
             // Jobs that wait go first in the next pass, so that none waits for more passes than there are kinds of them.
             self.active.make_contiguous().sort_by_key(|active| carried.contains(&active.job.id));
@@ -193,19 +199,21 @@ impl<M: Model> Together<M> {
     }
 
     /// Chooses traces for a pass: the first that wants one, of a tenant whose turn it is, and those that fit beside it.
-    fn choose(&self, held: &HashSet<JobId>) -> Chosen {
+    fn choose(&mut self, held: &HashSet<JobId>) -> Chosen {
         let settings = &self.common.settings;
         // Nobody is made to wait for a pass that takes long by joining one.
         let shared_tokens = settings.shared_tokens.min(settings.pass_tokens).min(settings.long_tokens);
-        let mut chosen = Chosen::default();
         let mut shared = None;
         let jobs = || self.active.iter().enumerate().filter(|(_, active)| !held.contains(&active.job.id));
         let wanted =
-            |active: &Active<M>| active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::tokens).sum();
+            |active: &Active<M>| active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::load).sum();
         let wanting =
             jobs().filter(|(_, active)| wants_pass(active)).map(|(_, active)| (&active.job.tenant, wanted(active)));
         let limit = self.shares.limit(wanting);
-        let is_ahead = |active: &Active<M>| self.shares.had(&active.job.tenant) > limit.had;
+        let shares = &self.shares;
+        let had = limit.had;
+        let is_ahead = |active: &Active<M>| shares.had(&active.job.tenant) > had;
+        let mut chosen = Chosen { joined: Vec::new(), load: Load::default(), bytes: 0, limit };
         // Whose turn it is comes first.
         let in_turn = jobs().filter(|(_, active)| !is_ahead(active)).map(|job| (job, false));
         let ahead = jobs().filter(|(_, active)| is_ahead(active)).map(|job| (job, true));
@@ -217,11 +225,12 @@ impl<M: Model> Together<M> {
                 let alone = active.alone || large || company.is_none();
                 let own = chosen.joined.iter().all(|(other, _)| *other == index);
                 let most = if own { settings.pass_tokens } else { shared_tokens };
-                let tokens = chosen.tokens + trace.tokens();
-                let room = tokens <= most && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
-                let admitted = !ahead || self.shares.admits(&limit, tokens);
-                if chosen.joined.is_empty() || (!alone && room && admitted && company == shared) {
-                    chosen.tokens = tokens;
+                let load = chosen.load.and(trace.load());
+                let room = load.tokens <= most && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
+                let fits = chosen.joined.is_empty() || !alone && room && company == shared;
+                let first = chosen.joined.is_empty() || !ahead;
+                if fits && (first || shares.admits(&mut chosen.limit, load)) {
+                    chosen.load = load;
                     chosen.bytes = chosen.bytes.saturating_add(trace.bytes());
                     chosen.joined.push((index, place));
                     shared = company;
@@ -277,16 +286,16 @@ impl<M: Model> Together<M> {
         }
     }
 
-    /// Runs a pass, and finds out who is to blame if it fails.
-    fn run(&mut self, joined: &[(usize, usize)], long: bool, events: &mut Vec<Event>) {
-        match self.run_pass(joined, long) {
+    /// Runs a pass, and finds out who is to blame if it fails. One that takes long is shared by no rule.
+    fn run(&mut self, joined: &[(usize, usize)], limit: Option<&Limit>, events: &mut Vec<Event>) {
+        match self.run_pass(joined, limit) {
             Ok(()) => {}
             Err(raise) => self.contain(joined, &raise, events),
         }
     }
 
     /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
-    fn run_pass(&mut self, joined: &[(usize, usize)], long: bool) -> Result<(), Raise> {
+    fn run_pass(&mut self, joined: &[(usize, usize)], limit: Option<&Limit>) -> Result<(), Raise> {
         let common = Rc::clone(&self.common);
         let common = &*common;
         let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
@@ -303,7 +312,7 @@ impl<M: Model> Together<M> {
         members.iter().for_each(|member| member.trace.run.job.turn.begin());
         // Who else is in the pass is paused when its first job is: that one's clock measures the pass.
         let Some(clock) = members.first().map(|member| Rc::clone(&member.trace.run.job.turn)) else { return Ok(()) };
-        let pacing = long.then(|| Rc::new(Pacing::new(&common.model, &clock, common.settings.slice)));
+        let pacing = limit.is_none().then(|| Rc::new(Pacing::new(&common.model, &clock, common.settings.slice)));
         let (began, started) = (clock.clock(), Instant::now());
         let mut segments = Vec::with_capacity(members.len());
         for at in 0..members.len() {
@@ -347,36 +356,48 @@ impl<M: Model> Together<M> {
             all => seconds * done.tokens as f64 / all as f64,
         };
         let layers = u64::try_from(common.model.schema().layers.len()).unwrap_or(0);
-        if self.stack == Stack::Threads {
-            #[expect(clippy::cast_precision_loss, reason = "no model has so many layers")]
-            let depth = deepest as f64 / layers.max(1) as f64;
-            let parts = members.iter().zip(&segments).map(|(member, segment)| (&member.tenant, segment.done.tokens));
-            self.shares.passed(Took { time, depth }, parts);
-        }
+        #[expect(clippy::cast_precision_loss, reason = "no model has so many layers")]
+        let depth = |layers_run: u64| layers_run as f64 / layers.max(1) as f64;
         let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
         let shared = u64::try_from(members.len()).unwrap_or(0);
-        let mut usages = Vec::with_capacity(members.len());
+        let (mut usages, mut parts) = (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
         let (mut apart, mut late, mut counted) = (Vec::new(), Vec::new(), Tokens::default());
-        for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
-            let tokens = segment.rows * segment.length;
+        let (mut drawn, mut drawing) = (Vec::new(), Vec::new());
+        let mut times = Vec::with_capacity(members.len());
+        for (place, (member, segment)) in members.iter_mut().zip(&mut segments).enumerate() {
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(SegmentIndex(place))?)));
-            let count = |number: i64| u64::try_from(number).unwrap_or(0);
-            let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
-            *match (forks, member.trace.run.passes()) {
-                (1.., _) => &mut counted.kept,
-                (_, 0) => &mut counted.prompt,
-                _ => &mut counted.decode,
-            } += count(tokens);
+            *match (segment.trunks.is_empty(), member.trace.run.passes()) {
+                (false, _) => &mut counted.kept,
+                (true, 0) => &mut counted.prompt,
+                (true, _) => &mut counted.decode,
+            } += u64::try_from(segment.rows * segment.length).unwrap_or(0);
             if matches!(member.trace.run.ended, Some(Ending::Apart)) {
                 apart.push(member.index);
             }
             // This runs blocks, too.
-            member.trace.after_pass(own, segment.cache);
-            let busy = std::mem::take(&mut member.trace.run.busy);
-            if self.stack == Stack::Threads {
-                self.shares.charge(&member.tenant, busy);
+            let (ended, in_pass) = (clock.clock(), member.trace.run.busy);
+            let part = own.map_or(0, |(_, part)| part);
+            if let Some(own) = member.trace.after_pass(own, segment.cache.take()) {
+                drawn.push(own);
+                drawing.push((place, part));
             }
-            let busy = busy.as_secs_f64();
+            times.push(clock.clock().saturating_sub(ended) + in_pass);
+        }
+        let ended = clock.clock();
+        let chosen = common.model.drawn(drawn);
+        let waited = clock.clock().saturating_sub(ended).div_f64(drawing.len().max(1) as f64);
+        for ((place, part), chosen) in drawing.into_iter().zip(chosen) {
+            if let (Some(member), Some(time)) = (members.get_mut(place), times.get_mut(place)) {
+                let ended = clock.clock();
+                member.trace.append(part, chosen);
+                *time += waited + clock.clock().saturating_sub(ended);
+            }
+        }
+        for (((member, segment), cost), time) in members.into_iter().zip(segments).zip(costs).zip(times) {
+            let tokens = segment.rows * segment.length;
+            let count = |number: i64| u64::try_from(number).unwrap_or(0);
+            let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            let busy = member.trace.run.busy;
             if member.trace.run.job.turn.spent() {
                 late.push(member.index);
             }
@@ -389,10 +410,19 @@ impl<M: Model> Together<M> {
                 layers_run: segment.done.layers,
                 layers_skipped: layers.saturating_sub(segment.done.layers),
                 shapes: segment.done.shapes,
-                seconds: cost + busy,
+                seconds: cost + time.as_secs_f64(),
                 ..Usage::default()
             };
             usages.push((member.index, usage));
+            let load = Load::computed(segment.rows, &segment.done, busy);
+            let part =
+                Part { tenant: member.tenant, load, computed: segment.done.tokens, depth: depth(segment.done.layers) };
+            parts.push(part);
+        }
+        if let Some(limit) = limit.filter(|_| self.stack == Stack::Threads) {
+            let blocks = parts.iter().map(|part| part.load.blocks).sum();
+            let time = clock.clock().saturating_sub(began).saturating_sub(blocks);
+            self.shares.passed(limit, Took { time, depth: depth(deepest) }, &parts);
         }
         let most = common.settings.shared_tokens.min(common.settings.pass_tokens);
         let phases = Phases {
@@ -478,7 +508,7 @@ impl<M: Model> Party<M> {
         match &self.task {
             Task::Pass { joined, .. } => {
                 let mut found = Vec::new();
-                self.together.run(joined, true, &mut found);
+                self.together.run(joined, None, &mut found);
                 events.borrow_mut().append(&mut found);
             }
             Task::Code => {

@@ -9,15 +9,16 @@ use program::{DType, Function};
 
 use crate::ask::{Ask, TraceRequest};
 use crate::edit;
-use crate::generation::Generation;
+use crate::generation::{Generation, Stepped};
 use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
-use crate::model::{Forwarded, Model, Only, Segment, Site, Tensor, Tree};
+use crate::model::{Drawn, Forwarded, Model, Only, Segment, Site, Tensor, Tree};
 use crate::pipe::Pipe;
 use crate::prompt::{self, Batch, Beside, Prompt, Row};
 use crate::python;
 use crate::run::{Ending, Run};
+use crate::shares::Load;
 use crate::tracer::TraceState;
 use crate::tree;
 
@@ -382,6 +383,11 @@ impl<M: Model> Trace<M> {
         self.bytes
     }
 
+    /// Returns what the next pass has to do for it.
+    pub fn load(&self) -> Load {
+        Load { rows: self.batch.rows, tokens: self.tokens(), blocks: self.run.busy }
+    }
+
     /// Returns the tokens of the next pass.
     pub fn tokens(&self) -> i64 {
         match &self.work {
@@ -457,18 +463,32 @@ impl<M: Model> Trace<M> {
     }
 
     /// Takes a pass's outcome: the model's output and which part of it is this trace's, or `None` where the pass ended
-    /// for this trace before its end.
+    /// for this trace before its end. Returns what a generation goes on with, which is then to be [appended](Self::append).
     pub fn after_pass(
         &mut self,
         output: Option<(&Forwarded<M::Tensor>, usize)>,
         cache: Option<Box<dyn std::any::Any>>,
-    ) {
+    ) -> Option<Drawn<M::Tensor>> {
         self.run.end_pass();
-        let result = self.take_output(output, cache);
-        if let Err(raise) = result
-            && self.run.ended.is_none()
-        {
-            self.run.ended = Some(Ending::Failed(raise));
+        let taken = self.take_output(output, cache);
+        self.unless_failed(taken).flatten()
+    }
+
+    /// Goes on with the tokens that were drawn.
+    pub fn append(&mut self, part: usize, chosen: Result<Vec<i64>, Raise>) {
+        let Work::Generate { generation, done, .. } = &mut self.work else { return };
+        let appended = chosen.and_then(|chosen| generation.append(&mut self.run, part, chosen));
+        *done |= matches!(appended, Ok(true));
+        self.unless_failed(appended);
+    }
+
+    fn unless_failed<R>(&mut self, result: Result<R, Raise>) -> Option<R> {
+        match result {
+            Ok(result) => Some(result),
+            Err(raise) => {
+                self.run.ended.get_or_insert(Ending::Failed(raise));
+                None
+            }
         }
     }
 
@@ -476,7 +496,7 @@ impl<M: Model> Trace<M> {
         &mut self,
         output: Option<(&Forwarded<M::Tensor>, usize)>,
         cache: Option<Box<dyn std::any::Any>>,
-    ) -> Result<(), Raise> {
+    ) -> Result<Option<Drawn<M::Tensor>>, Raise> {
         let part = output.map_or(0, |(_, part)| part);
         let output = output.map(|(all, part)| tree::take(&all.output, &all.layout, part)).transpose()?;
         match (&mut self.work, output) {
@@ -491,10 +511,13 @@ impl<M: Model> Trace<M> {
                 let logits = logits(&output)
                     .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
                 generation.collect(&self.run, part, &output);
-                *done = generation.advance(&mut self.run, part, logits, cache)?;
+                match generation.advance(&mut self.run, part, logits, cache)? {
+                    Stepped::Done(all) => *done = all,
+                    Stepped::Drawn(drawn) => return Ok(Some(drawn)),
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Ends the trace: shows what was generated, ends blocks that still wait, and hands names to the frame around.

@@ -193,6 +193,14 @@ impl Turn {
         self.renew();
     }
 
+    /// Returns what may be done of something that is not the job's own code, before others have the thread.
+    fn piece(&self) -> Duration {
+        match &self.place {
+            Place::Company(crowd) => crowd.slice / 5,
+            Place::Lane => SLICE / 5,
+        }
+    }
+
     /// Returns whether the job took longer than it may in company: whatever it came to does not count.
     pub fn spent(&self) -> bool {
         self.spent.get()
@@ -204,6 +212,49 @@ impl Turn {
 pub struct Stint {
     began: Duration,
     outermost: bool,
+}
+
+/// What a job's request carries, read value by value. That may take long, and is not of the job's turn.
+pub struct Reading {
+    turn: Rc<Turn>,
+    since: Cell<Instant>,
+    read: Cell<u32>,
+}
+
+impl Reading {
+    /// Values that are read before somebody looks at the clock, and before others have the thread whatever it says.
+    const LOOK: u32 = 1 << 8;
+    const MOST: u32 = 1 << 16;
+
+    /// Begins to read.
+    pub fn new(turn: &Rc<Turn>) -> Self {
+        Self { turn: Rc::clone(turn), since: Cell::new(Instant::now()), read: Cell::new(0) }
+    }
+
+    /// Notes that a value was read. Returns whether others are to have the thread now, after which another piece begins.
+    pub fn is_due(&self) -> bool {
+        let read = self.read.get() + 1;
+        self.read.set(read);
+        let due =
+            read.is_multiple_of(Self::LOOK) && (read >= Self::MOST || self.since.get().elapsed() >= self.turn.piece());
+        if due {
+            self.read.set(0);
+        }
+        due
+    }
+
+    /// Begins another piece.
+    pub fn go_on(&self) {
+        self.since.set(Instant::now());
+    }
+
+    /// Notes that a value was read, and lets others have the thread where that is due.
+    pub fn pace(&self) {
+        if self.is_due() {
+            self.turn.rest();
+            self.go_on();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +302,17 @@ mod tests {
         assert!(!turn.spent());
         turn.ride(false);
         assert_eq!(turn.pace(SLICE_STEPS, false), Err(Fatal::Apart));
+    }
+
+    #[test]
+    fn what_a_request_carries_is_read_in_pieces() {
+        let turn = |slice| Rc::new(Turn::in_company(&Rc::new(Crowd::new(slice))));
+        let due = |reading: &Reading, values: u32| (0..values).filter(|_| reading.is_due()).count();
+        let by_count = Reading::new(&turn(Duration::MAX));
+        assert_eq!(due(&by_count, Reading::MOST - 1), 0);
+        assert_eq!(due(&by_count, 1 + Reading::MOST), 2);
+        let by_time = Reading::new(&turn(Duration::ZERO));
+        assert_eq!(due(&by_time, 3 * Reading::LOOK), 3);
     }
 
     #[test]

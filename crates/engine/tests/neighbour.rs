@@ -131,6 +131,46 @@ fn beside_a_long_pass_a_short_job_waits_for_one_layer_at_most() {
 }
 
 #[test]
+fn beside_a_large_request_that_is_read_a_short_job_waits_for_a_piece_at_most() {
+    let mut large =
+        owned(trace("Hello", "count = nnsight.save(len(given) + given[-1][0])\nout = HEAD.output.save()"), "large");
+    let heap = &mut large.program.heap;
+    let lists = (0..100_000).map(|number| {
+        let item = heap.push(program::Datum::Int(number.into()));
+        heap.push(program::Datum::List(vec![item]))
+    });
+    let lists = program::Datum::List(lists.collect());
+    let given = heap.push(lists);
+    large.program.locals.push(("given".into(), given));
+    let alone = TOY.outcomes(vec![large.clone()]).remove(0);
+    assert!(alone.end.is_ok(), "{:?}", alone.end);
+    let short = || owned(trace("Hi", READS), "short");
+    let quiet = TOY.outcomes(vec![short()]).remove(0);
+    let mut engine = (TOY.engine)();
+    let (id, mut events, mut asked) = (large.id, Vec::new(), Vec::new());
+    engine.submit(large.clone());
+    while !ended(id, &events) {
+        let job = short();
+        asked.push(job.id);
+        engine.submit(job);
+        assert_eq!(steps(engine.as_mut(), *asked.last().unwrap(), &mut events), 1);
+    }
+    assert!(asked.len() > 3, "{} jobs beside it", asked.len());
+    assert_same(&outcome_of(id, &events), &alone, "the large one");
+    for id in asked {
+        assert_same(&outcome_of(id, &events), &quiet, "beside the large one");
+    }
+    // It can be stopped while it is read.
+    let (id, mut events) = (large.id, Vec::new());
+    engine.submit(large);
+    assert!(!ended(id, &engine.step()));
+    engine.cancel(id);
+    assert!(steps(engine.as_mut(), id, &mut events) < 4);
+    assert_eq!(outcome_of(id, &events).end.unwrap_err().fault, Fault::Cancelled);
+    assert!(engine.idle());
+}
+
+#[test]
 fn a_long_pass_is_left_after_each_layer_and_never_more_often_by_count() {
     let long = trace(LONG, READS);
     let (id, mut events) = (long.id, Vec::new());

@@ -131,6 +131,7 @@ unsafe extern "C" {
     pub fn vt_interface(error: *mut Error) -> *mut c_char;
     pub fn vt_account_allocations();
     pub fn vt_set_passing(set: bool);
+    pub fn vt_set_lasting(set: bool);
     pub fn vt_drop_spare();
     pub fn vt_set_account(account: *mut c_void, reserve: Option<Reserve>, release: Option<Release>);
     pub fn vt_operators(error: *mut Error) -> *mut c_char;

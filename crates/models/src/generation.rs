@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use engine::Drawn;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use kernels::number;
@@ -411,10 +412,26 @@ impl Sampler {
         Ok(Self { settings, prompt, max_length })
     }
 
+    /// Returns whether scores are anything else than logits, or tokens are drawn by them.
+    fn processes(&self, sequences: &[Vec<i64>]) -> bool {
+        let settings = &self.settings;
+        settings.do_sample
+            || settings.renormalize_logits
+            || settings.repetition_penalty != 1.0
+            || settings.no_repeat_ngram_size > 0
+            || length(sequences) < self.least()
+    }
+
+    /// Returns the length below which no sequence may end.
+    fn least(&self) -> i64 {
+        let settings = &self.settings;
+        settings.min_new_tokens.map_or(settings.min_length, |new| self.prompt.saturating_add(new))
+    }
+
     /// Applies the processors to float32 `[rows, vocabulary]` scores.
     fn process(&self, mut scores: Tensor, sequences: &[Vec<i64>]) -> Result<Tensor, TchError> {
         let settings = &self.settings;
-        let length = sequences.first().map_or(0, |row| i64::try_from(row.len()).unwrap_or(i64::MAX));
+        let length = length(sequences);
         let vocabulary = scores.size().last().copied().unwrap_or(0);
         if settings.repetition_penalty != 1.0 {
             let seen: Vec<i64> = sequences.iter().flatten().map(|&id| id.clamp(0, vocabulary - 1)).collect();
@@ -431,8 +448,7 @@ impl Sampler {
                 forbid(&scores.f_narrow(0, index, 1)?, &banned, vocabulary)?;
             }
         }
-        let least = settings.min_new_tokens.map_or(settings.min_length, |new| self.prompt.saturating_add(new));
-        if length < least {
+        if length < self.least() {
             forbid(&scores, &settings.eos, vocabulary)?;
         }
         if settings.do_sample {
@@ -466,6 +482,61 @@ impl Sampler {
             scores = number::fill_where(&scores, &probabilities.f_lt_tensor(&top)?, f64::NEG_INFINITY)?;
         }
         Ok(scores)
+    }
+}
+
+fn length(sequences: &[Vec<i64>]) -> i64 {
+    sequences.first().map_or(0, |row| i64::try_from(row.len()).unwrap_or(i64::MAX))
+}
+
+/// Tells which tokens were drawn. Where that fails for all together, each is told for itself.
+pub fn drawn(all: &[Drawn<torch::Tensor>]) -> Vec<Result<Vec<i64>, Raise>> {
+    match ids(all) {
+        Ok(known) => known.into_iter().map(Ok).collect(),
+        Err(error) if all.len() < 2 => all.iter().map(|_| Err(raise(&error))).collect(),
+        Err(_) => all.chunks(1).flat_map(drawn).collect(),
+    }
+}
+
+/// Brings what was drawn to the host in one piece.
+fn ids(all: &[Drawn<torch::Tensor>]) -> Result<Vec<Vec<i64>>, TchError> {
+    let scores = all.iter().filter_map(|drawn| match drawn {
+        Drawn::Likeliest(scores) => Some(scores.tch().f_detach()),
+        Drawn::Ids(_) => None,
+    });
+    let mut likeliest = likeliest(&scores.collect::<Result<Vec<_>, _>>()?)?.into_iter();
+    let mut parts = Vec::with_capacity(all.len());
+    for drawn in all {
+        parts.push(match drawn {
+            Drawn::Likeliest(_) => likeliest.next().ok_or_else(|| TchError::Shape("a token got lost".into()))?,
+            Drawn::Ids(ids) => ids.tch().shallow_clone(),
+        });
+    }
+    if let Some(odd) = parts.iter().find(|ids| ids.dim() != 1) {
+        return Err(TchError::Shape(format!("tokens are drawn of [rows, vocabulary], not for {:?}", odd.size())));
+    }
+    let mut ids = match parts.as_slice() {
+        [] => return Ok(Vec::new()),
+        [one] => Vec::<i64>::try_from(one)?,
+        parts => Vec::<i64>::try_from(Tensor::f_cat(parts, 0)?)?,
+    };
+    Ok(parts.iter().map(|part| ids.drain(..part.numel().min(ids.len())).collect()).collect())
+}
+
+/// Finds the likeliest tokens. On a device, all are found at once: there it is starting that takes time, and on a CPU it
+/// would be copying.
+fn likeliest(scores: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let one = |scores: &Tensor| scores.f_to_kind(Kind::Float)?.f_argmax(-1, false);
+    let alike = scores.windows(2).all(|pair| {
+        let form = |scores: &Tensor| (scores.kind(), scores.device(), scores.size().last().copied());
+        pair[0].dim() == 2 && pair[1].dim() == 2 && form(&pair[0]) == form(&pair[1])
+    });
+    match scores {
+        [first, _, ..] if alike && first.device() != tch::Device::Cpu => {
+            let rows: Vec<i64> = scores.iter().map(|scores| scores.size()[0]).collect();
+            one(&Tensor::f_cat(scores, 0)?)?.f_split_with_sizes(rows, 0)
+        }
+        _ => scores.iter().map(one).collect(),
     }
 }
 
@@ -517,17 +588,24 @@ fn forbid(scores: &Tensor, tokens: &[i64], vocabulary: i64) -> Result<(), TchErr
 }
 
 impl engine::Sampler<torch::Tensor> for Sampler {
-    fn choose(&mut self, machine: &Machine, logits: &torch::Tensor, sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise> {
+    fn draw(
+        &mut self,
+        machine: &Machine,
+        logits: &torch::Tensor,
+        sequences: &[Vec<i64>],
+    ) -> Result<Drawn<torch::Tensor>, Raise> {
+        if !self.processes(sequences) {
+            return Ok(Drawn::Likeliest(logits.clone()));
+        }
         let torch = |error: TchError| raise(&error);
         let copy = || logits.tch().f_detach()?.f_to_dtype(Kind::Float, false, true);
         let scores = self.process(copy().map_err(torch)?, sequences).map_err(torch)?;
-        let chosen = if self.settings.do_sample {
-            let probabilities = scores.f_softmax(-1, Kind::Float).map_err(torch)?;
-            torch::Tensor::new(probabilities).multinomial(machine, 1)?.tch().f_view([-1])
-        } else {
-            scores.f_argmax(-1, false)
-        };
-        chosen.and_then(Vec::<i64>::try_from).map_err(torch)
+        if !self.settings.do_sample {
+            return Ok(Drawn::Likeliest(torch::Tensor::new(scores)));
+        }
+        let probabilities = scores.f_softmax(-1, Kind::Float).map_err(torch)?;
+        let drawn = torch::Tensor::new(probabilities).multinomial(machine, 1)?;
+        Ok(Drawn::Ids(torch::Tensor::new(drawn.tch().f_view([-1]).map_err(torch)?)))
     }
 
     fn finished(&self, sequence: &[i64]) -> bool {
@@ -592,6 +670,34 @@ mod tests {
         assert_eq!(message(&[("max_new_tokens", 0.into())]), "`max_new_tokens` must be greater than 0, but is 0.");
         let cold = settings(&[("do_sample", true.into()), ("temperature", 0.0.into())]).unwrap();
         assert!(Sampler::new(cold, 1).err().unwrap().message().ends_with("set `do_sample=False`."));
+    }
+
+    #[test]
+    fn tokens_are_the_same_told_together_or_each_for_itself() {
+        libtorch::prepare();
+        let scores = |kind: Kind, rows: i64, width: i64| {
+            let random = Tensor::randn([rows, width], (Kind::Float, tch::Device::Cpu)).to_kind(kind);
+            Drawn::Likeliest(torch::Tensor::new(random))
+        };
+        let ids = Drawn::Ids(torch::Tensor::new(Tensor::from_slice(&[5_i64, 6])));
+        let all = [scores(Kind::Float, 1, 50), scores(Kind::Float, 3, 50), ids, scores(Kind::BFloat16, 2, 50)];
+        let together = drawn(&all);
+        for (place, (found, own)) in together.iter().zip(&all).enumerate() {
+            let alone = drawn(std::slice::from_ref(own)).remove(0);
+            assert_eq!(found.as_ref().ok(), alone.as_ref().ok(), "{place}");
+            if let Drawn::Likeliest(scores) = own {
+                let best = Vec::<i64>::try_from(scores.tch().to_kind(Kind::Float).argmax(-1, false)).unwrap();
+                assert_eq!(found.as_ref().ok(), Some(&best), "{place}");
+            }
+        }
+        assert_eq!(together[2].as_ref().ok(), Some(&vec![5, 6]));
+        // What is no matrix is its own job's fault.
+        let odd = Drawn::Likeliest(torch::Tensor::new(Tensor::zeros([1, 2, 3], (Kind::Float, tch::Device::Cpu))));
+        let found = drawn(&[scores(Kind::Float, 1, 7), odd, scores(Kind::Float, 2, 7)]);
+        assert_eq!(
+            found.iter().map(|one| one.as_ref().map(Vec::len).ok()).collect::<Vec<_>>(),
+            [Some(1), None, Some(2)]
+        );
     }
 
     #[test]

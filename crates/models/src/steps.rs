@@ -1,7 +1,7 @@
 //! Steps of a generation that have rules of their own: processors, criteria and beam search, written in Python.
 
 use engine::python::{self, now};
-use engine::{Chosen, Generated, Keeps};
+use engine::{Chosen, Drawn, Generated, Keeps};
 use interpreter::modules::{Written, alone, written};
 use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
@@ -206,8 +206,13 @@ fn broken() -> Raise {
 }
 
 impl engine::Sampler<torch::Tensor> for Steps {
-    fn choose(&mut self, machine: &Machine, logits: &torch::Tensor, sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise> {
-        self.plain.choose(machine, logits, sequences)
+    fn draw(
+        &mut self,
+        machine: &Machine,
+        logits: &torch::Tensor,
+        sequences: &[Vec<i64>],
+    ) -> Result<Drawn<torch::Tensor>, Raise> {
+        self.plain.draw(machine, logits, sequences)
     }
 
     fn finished(&self, sequence: &[i64]) -> bool {

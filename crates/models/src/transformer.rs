@@ -28,7 +28,7 @@ use crate::dtype::{DType, Precision};
 use crate::error::LoadError;
 use crate::family::Attributes;
 use crate::flags::Flags;
-use crate::generation::{GenerationConfig, Sampler};
+use crate::generation::{self, GenerationConfig, Sampler};
 use crate::layer::Layer;
 use crate::library;
 use crate::pass::{self, Pass};
@@ -570,6 +570,10 @@ impl Arithmetic for Transformer {
             true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
             false => Box::new(sampler),
         })
+    }
+
+    fn drawn(&self, all: Vec<engine::Drawn<torch::Tensor>>) -> Vec<Result<Vec<i64>, Raise>> {
+        generation::drawn(&all)
     }
 
     fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {

@@ -700,7 +700,8 @@ fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Resul
         };
         let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);
         let logits = part(&output, &[(sequences.len() as i64, 1)], 0).remove(0).squeeze_dim(1);
-        let chosen = sampler.choose(&machine, &torch::Tensor::new(logits), &sequences)?;
+        let drawn = sampler.draw(&machine, &torch::Tensor::new(logits), &sequences)?;
+        let chosen = model.drawn(vec![drawn]).remove(0)?;
         for ((row, done), token) in sequences.iter_mut().zip(&mut finished).zip(chosen) {
             row.push(if *done { sampler.pad_token() } else { token });
             *done |= sampler.finished(row);

@@ -31,16 +31,6 @@ impl Heap {
         self.data.get(at.0 as usize)
     }
 
-    /// Returns whether a word is in any text, as functions' sources are.
-    #[must_use]
-    pub fn mentions(&self, word: &str) -> bool {
-        self.data.iter().any(|datum| match datum {
-            Datum::Str(text) => text.contains(word),
-            Datum::Envoy(envoy) => envoy.edits.iter().any(|edit| edit.source.text.contains(word)),
-            _ => false,
-        })
-    }
-
     /// Replaces the value at a reference, as a decoder does when an object's state arrives after it.
     pub fn set(&mut self, at: Ref, datum: Datum) -> bool {
         match self.data.get_mut(at.0 as usize) {
@@ -115,6 +105,11 @@ impl Heap {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
+    }
+
+    /// Lists the values in the order of their references.
+    pub fn iter(&self) -> impl Iterator<Item = &Datum> {
+        self.data.iter()
     }
 }
 

@@ -27,13 +27,6 @@ pub struct Program {
 }
 
 impl Program {
-    /// Returns whether a word is in any text of the program: no program can come to the word by itself but by building
-    /// it of parts.
-    #[must_use]
-    pub fn mentions(&self, word: &str) -> bool {
-        self.source.text.contains(word) || self.heap.mentions(word)
-    }
-
     /// Encodes the program as it travels from gateway to worker.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 #endif
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -48,7 +49,10 @@ constexpr size_t HUGE_PAGE = 2 << 20;
 // and to look up each page of 4 KiB takes an eighth of a decode step. Null where there is no such mapping.
 Header* map_huge(size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  // What is left of the last page, if it is less than half of one, has small ones.
+  static const size_t small = sysconf(_SC_PAGESIZE);
+  size_t step = bytes % HUGE_PAGE < HUGE_PAGE / 2 ? small : HUGE_PAGE;
+  size_t size = (bytes + step - 1) / step * step;
   void* all = mmap(nullptr, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (all == MAP_FAILED) return nullptr;
   auto from = reinterpret_cast<uintptr_t>(all);
@@ -218,8 +222,9 @@ void vt_account_allocations() {
   });
 }
 
-// Says whether what this thread allocates from now on is soon to go.
+// Says whether what this thread allocates from now on is soon to go, or else to stay.
 void vt_set_passing(bool set) { passing = set; }
+void vt_set_lasting(bool set) { lasting = set; }
 
 // Gives back what is kept of such memory.
 void vt_drop_spare() { unmap(spare.exchange(nullptr)); }
