@@ -1,6 +1,6 @@
-//! What goes into the audit trail: each administrative act, and each refusal that says who may not do what. An act is
-//! written before the answer is given, a refusal beside it: how long an answer takes must not tell that something is there
-//! which is another's.
+//! What goes into the audit trail: each administrative act, and each refusal that says who may not do what. It is written
+//! before the answer is given; but beside the answer that nothing is there, where what is there is another's: how long that
+//! takes must not tell the two apart.
 //!
 //! Refusals cost who makes them nothing, so only so many are written: the same one of the same person, or address, once in a
 //! minute, the others of that minute as a number; and of those that differ no more than [`IN_A_MINUTE`] and [`IN_AN_HOUR`],
@@ -79,7 +79,7 @@ impl Trail {
         Self { audit, refusals: Default::default(), writing: Arc::default(), tasks: TaskTracker::new() }
     }
 
-    /// Writes what was done, and has written what was refused.
+    /// Writes what was done or refused.
     ///
     /// # Errors
     /// [`Error::Unaudited`] for what was done.
@@ -94,8 +94,11 @@ impl Trail {
             Noted::Refused(entry) => entry,
         };
         let stranger = usize::from(entry.key.is_empty());
+        let hides = entry.status == StatusCode::NOT_FOUND.as_u16();
         let entries = self.lock(stranger).take(entry);
-        if !entries.is_empty() {
+        if !hides {
+            write(&self.audit, entries).await;
+        } else if !entries.is_empty() {
             // Where somebody waits for what is being written, this is later.
             let writing = Arc::clone(&self.writing).try_read_owned();
             let audit = self.audit.clone();
