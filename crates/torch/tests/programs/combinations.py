@@ -777,7 +777,7 @@ import torch, numpy as np, json, re
 from collections import deque
 a = np.ones(3); t = torch.as_tensor(a); t += 1; u = torch.asarray(a); u[0] = 9; c = torch.as_tensor(a, dtype=torch.float32); c += 5; d = torch.tensor(a); d += 7; print(a, t, c)
 x = torch.ones(2, 3); print({(2, 3): "found"}[x.shape], {x.shape: 1}[(2, 3)], hash(x.shape) == hash((2, 3)), x.shape in {(2, 3)}, callable(x), callable(a), callable(x.shape), callable(torch.float32), callable(torch.nn.ReLU()))
-w = torch.tensor([2.0, 3.0], requires_grad=True); y = w * w; w.data += 1; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
+w = torch.tensor([2.0, 3.0], requires_grad=True); w.data += 1; y = w * w; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
 for f in [lambda: torch.nn.functional.embedding(torch.ones(2), torch.ones(3, 2)), lambda: torch.autograd.grad((w * 2).sum(), [w, torch.ones(1, requires_grad=True)])]:
     try: print(f())
     except RuntimeError as e: print(e)
