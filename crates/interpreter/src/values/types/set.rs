@@ -165,6 +165,7 @@ impl Set {
     /// Takes all elements out.
     pub(crate) fn clear(&self) {
         drop(self.table.take());
+        self.places.set(0);
     }
 
     /// Returns the elements whose keys have this hash of the user's own.
