@@ -164,7 +164,7 @@ fn arithmetic_is_paid_for_in_fuel() {
 }
 
 #[test]
-fn many_tensors_are_refused_before_they_are_made() {
+fn many_tensors_or_modules_are_refused_before_they_are_made() {
     for code in [
         "torch.zeros(60_000_000).unbind()",
         "torch.zeros(300_000_000, 0).unbind()",
@@ -174,6 +174,9 @@ fn many_tensors_are_refused_before_they_are_made() {
         "for row in torch.zeros(10_000_000):\n    pass",
         "x = torch.zeros(1)\nkept = []\nwhile True:\n    kept.append(x.view(1))",
         "x = torch.zeros(1, requires_grad=True)\nkept = []\nwhile True:\n    kept.append(x.detach())",
+        "s = torch.nn.Sequential(torch.nn.ReLU())\nfor _ in range(3):\n    s = s * 1000",
+        "s = torch.nn.Sequential(torch.nn.ReLU())\nwhile True:\n    s = s + s",
+        "s = torch.nn.ModuleList([torch.nn.ReLU()])\nwhile True:\n    s += s",
     ] {
         let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
         let machine = Machine::new(&limits, Rc::new(Host));

@@ -33,8 +33,7 @@ pub fn get(machine: &Machine, tensor: &Tensor, name: &str) -> HostResult {
         | "is_xpu" | "is_xla" => Value::Bool(false),
         "grad" => return autograd::read(machine, tensor),
         "grad_fn" => grad_fn(tensor),
-        // What is written through it is nothing that a backward pass would notice.
-        "data" => dispatch::tensor(machine, "data", "", &[tensor.into()])?.value(),
+        "data" => dispatch::tensor(machine, "detach", "", &[tensor.into()])?.value(),
         "T" | "mT" | "H" | "mH" => {
             let property = ["numpy_T", "mT", "matrix_H", "mH"]
                 [["T", "mT", "H", "mH"].iter().position(|it| *it == name).unwrap_or(0)];
@@ -121,7 +120,7 @@ pub fn set(machine: &Machine, tensor: &Tensor, name: &str, value: &Value) -> Hos
                     "assigning .data of another shape or dtype is not supported by this server",
                 ));
             }
-            let target = dispatch::tensor(machine, "data", "", &[tensor.into()])?;
+            let target = dispatch::tensor(machine, "detach", "", &[tensor.into()])?;
             dispatch::tensor(machine, "copy_", "", &[Argument::from(target), from.into()])?;
         }
         "shape" | "dtype" | "device" | "T" | "ndim" | "is_leaf" | "grad_fn" => {

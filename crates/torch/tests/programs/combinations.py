@@ -777,7 +777,7 @@ import torch, numpy as np, json, re
 from collections import deque
 a = np.ones(3); t = torch.as_tensor(a); t += 1; u = torch.asarray(a); u[0] = 9; c = torch.as_tensor(a, dtype=torch.float32); c += 5; d = torch.tensor(a); d += 7; print(a, t, c)
 x = torch.ones(2, 3); print({(2, 3): "found"}[x.shape], {x.shape: 1}[(2, 3)], hash(x.shape) == hash((2, 3)), x.shape in {(2, 3)}, callable(x), callable(a), callable(x.shape), callable(torch.float32), callable(torch.nn.ReLU()))
-w = torch.tensor([2.0, 3.0], requires_grad=True); y = w * w; w.data += 1; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
+w = torch.tensor([2.0, 3.0], requires_grad=True); w.data += 1; y = w * w; y.sum().backward(); print(w.grad, w, w.data.requires_grad)
 for f in [lambda: torch.nn.functional.embedding(torch.ones(2), torch.ones(3, 2)), lambda: torch.autograd.grad((w * 2).sum(), [w, torch.ones(1, requires_grad=True)])]:
     try: print(f())
     except RuntimeError as e: print(e)
@@ -808,6 +808,7 @@ for f, v in [(two, 1), (three, P())]:
 try: iter(5, 6)
 except TypeError as e: print(e)
 #### sets of numbers are gone through as CPython goes through them
+a = set(range(300)) | set(range(1000)); [a.discard(i) for i in range(3, 1000)]; a.update([4000, -90, 9000]); print(a); a.clear(); a.update([9, 8, 1]); print(a, list(a))
 a, b, L = {97, 8, 32, 15, 63, 57, 60, 83, 48, 26}, {12, 62, 3, 49, 55, 77, 97, 98, 0, 89, 57, 34, 92, 29}, [75, 13, 40, 3, 2, 3, 83, 69, 1, 48, 87, 27, 54, 92]; c = a & b; print((a, b, set(L), c))
 a, b = {25778, 38600, 55921, 2262, 31472, 15908, 48741, 52258, 26495, 27152, 43564, 11338, 24059, 35966}, {57850, 46074, 50845, 44203, 48379, 24556, 5666, 28767, 43500}; a &= b; a.update(b); print((a, list(a)))
 a, b, L = {23382, 27159, 22680, 103, 35289, 35396, 40861, 51540}, {40137, 21701, 30025, 39312, 1833, 52728, 15047, 41639, 11613, 36094, 38303, 11847, 56427, 6003}, [52326, 36112, 52238, 55789, 53506, 16730, 2127, 55164, 44113, 4617, 5454, 56890, 1093, 29687]; c = a & b; print((a, b, set(L), c))

@@ -450,7 +450,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Makes the value of a constant.
 /// Says whether CPython knows a value before the program runs.
 fn is_constant(expression: &Expr) -> bool {
     match &expression.kind {
@@ -460,6 +459,7 @@ fn is_constant(expression: &Expr) -> bool {
     }
 }
 
+/// Makes the value of a constant.
 pub(super) fn value_of(constant: &Constant) -> Value {
     match constant {
         Constant::None => Value::None,

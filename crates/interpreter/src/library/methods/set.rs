@@ -102,6 +102,7 @@ fn update(machine: &Machine, receiver: &Value, args: Args, method: &'static str)
             && !other.has_user_keys()
             && !set.has_user_keys()
         {
+            machine.charge_fuel((set.len() + other.len()) as u64)?;
             set.merge(machine, other)?;
             return Ok(Value::None.into());
         }

@@ -208,7 +208,11 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         matches!(plain, Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Range(_));
     let mapping = matches!(plain, Value::Dict(_));
     let set = matches!(plain, Value::Set(_));
-    let view = |kind: &str| matches!(&plain, Value::Host(object) if object.type_name().trim_start_matches('o') == kind);
+    let view = |kind: &str| {
+        let Value::Host(object) = &plain else { return false };
+        let name = object.type_name();
+        name.strip_prefix('o').unwrap_or(&name) == kind
+    };
     let any_view = view("dict_keys") || view("dict_values") || view("dict_items");
     let integer = matches!(plain, Value::Int(_) | Value::Bool(_) | Value::Big(_));
     let real = integer || matches!(plain, Value::Float(_));

@@ -77,7 +77,8 @@ impl Set {
     }
 
     /// Returns the elements in the order in which they are gone through: whole numbers in CPython's, which depends on their
-    /// values, and others, whose order is by chance there, as they were inserted.
+    /// values, and others, whose order is by chance there, as they were inserted. Elements that were taken out leave no
+    /// gaps here, as they do in CPython's table, so that the others may then be gone through in another order than there.
     pub fn items(&self) -> Items {
         self.entries().into_iter().map(|(_, value)| value).collect()
     }
@@ -165,6 +166,7 @@ impl Set {
     /// Takes all elements out.
     pub(crate) fn clear(&self) {
         drop(self.table.take());
+        self.places.set(0);
     }
 
     /// Returns the elements whose keys have this hash of the user's own.

@@ -3,10 +3,12 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
+use interpreter::types::charge::Charge;
 use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value, operators};
 
 use super::{State, base, hooks};
@@ -35,12 +37,24 @@ const NAMES: [(&str, Kind); 6] = [
 /// Modules that are looked at to tell what a call does.
 const PARTS: usize = 64;
 
+/// Bytes charged for one member: its slot, and its number.
+const MEMBER: u64 = 64;
+
+/// Members whose names are looked at in the time of one step.
+const LOOKED_AT: usize = 16;
+
+/// Members that get a place in the time of one step.
+const PLACED: usize = 2;
+
 /// A module of modules, by name and in order.
 pub struct Container {
     name: &'static str,
     kind: Kind,
     items: RefCell<Vec<(Box<str>, Value)>>,
+    /// Bytes of the names that were given to members, other than in numbering them.
+    letters: Cell<usize>,
     attributes: RefCell<Vec<(Box<str>, Value)>>,
+    charge: Charge,
 }
 
 /// Finds a container's constructor.
@@ -55,19 +69,20 @@ pub fn constructor(name: &str) -> Option<Construct> {
         args.no_keywords(name)?;
         match (kind, args.positional.as_slice()) {
             (Kind::Sequential, [Value::Dict(dict)]) => {
+                let mut known = HashSet::new();
                 for (key, value) in dict.entries() {
                     let Some(key) = key.as_str() else {
                         let found = python::type_name(&key);
                         return Err(Raise::type_error(format!("module name should be a string. Got {found}")));
                     };
-                    container.put(key, value)?;
+                    container.put_among(machine, &mut known, key, value)?;
                 }
             }
             (Kind::Sequential, modules) => {
-                modules
-                    .iter()
-                    .enumerate()
-                    .try_for_each(|(at, module)| container.put(&at.to_string(), module.clone()))?;
+                let mut known = HashSet::new();
+                for (at, module) in modules.iter().enumerate() {
+                    container.put_among(machine, &mut known, &at.to_string(), module.clone())?;
+                }
             }
             (Kind::List, [values]) => {
                 let (machine, values) = (machine.clone(), values.clone());
@@ -95,7 +110,7 @@ pub fn constructor(name: &str) -> Option<Construct> {
     }))
 }
 
-fn numbered(values: Vec<Value>) -> Vec<(Box<str>, Value)> {
+fn numbered(values: impl IntoIterator<Item = Value>) -> Vec<(Box<str>, Value)> {
     values.into_iter().enumerate().map(|(at, value)| (at.to_string().into(), value)).collect()
 }
 
@@ -107,18 +122,27 @@ pub fn of_state(_: &Machine, name: &str, state: &State) -> Option<Result<Value, 
         attributes: RefCell::new(state.plain.clone()),
         ..Container::new(name, kind)
     };
+    container.letters.set(state.members.iter().map(|(name, _)| name.len()).sum());
+    container.note();
     Some(Ok(Value::host(container)))
 }
 
 impl Container {
     fn new(name: &'static str, kind: Kind) -> Self {
         let training = ("training".into(), Value::Bool(true));
-        Self { name, kind, items: RefCell::default(), attributes: RefCell::new(vec![training]) }
+        Self {
+            name,
+            kind,
+            items: RefCell::default(),
+            letters: Cell::new(0),
+            attributes: RefCell::new(vec![training]),
+            charge: Charge::default(),
+        }
     }
 
     /// Makes a container of the same class that has nothing yet.
     pub fn emptied(&self) -> Self {
-        Self { items: RefCell::default(), attributes: RefCell::default(), ..Self::new(self.name, self.kind) }
+        Self { attributes: RefCell::default(), ..Self::new(self.name, self.kind) }
     }
 
     /// Returns all attributes that are no members.
@@ -145,18 +169,53 @@ impl Container {
         }
     }
 
-    /// Replaces a member.
+    /// Replaces a member, or adds one.
     pub fn set_member(&self, name: &str, value: Value) {
-        let mut items = self.items.borrow_mut();
-        match items.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, slot)) => *slot = value,
-            None => items.push((name.into(), value)),
+        if let Some((_, slot)) = self.items.borrow_mut().iter_mut().find(|(known, _)| **known == *name) {
+            *slot = value;
+            return;
         }
+        self.push(name, value);
     }
 
-    /// Puts a module, or a parameter where such are held, in.
-    fn put(&self, name: &str, value: Value) -> Result<(), Raise> {
-        let value = match (self.name.starts_with("Parameter"), Tensor::of(&value)) {
+    /// Adds a member whose name is new.
+    fn push(&self, name: &str, value: Value) {
+        self.items.borrow_mut().push((name.into(), value));
+        self.letters.set(self.letters.get() + name.len());
+        self.note();
+    }
+
+    fn len(&self) -> usize {
+        self.items.borrow().len()
+    }
+
+    fn bytes(&self, members: usize) -> u64 {
+        MEMBER.saturating_mul(members as u64).saturating_add(self.letters.get() as u64)
+    }
+
+    /// Charges what is held to whoever pays for it.
+    fn note(&self) {
+        self.charge.note(self.bytes(self.len()));
+    }
+
+    /// Pays for so many members, before they are placed.
+    fn afford(&self, machine: &Machine, members: usize) -> Result<(), Raise> {
+        machine.charge_fuel((members / PLACED) as u64)?;
+        self.charge.cover(machine, self.bytes(members))
+    }
+
+    /// Holds these values, by their numbers, and nothing else.
+    fn number(&self, machine: &Machine, values: Vec<Value>) -> Result<(), Raise> {
+        self.letters.set(0);
+        self.afford(machine, values.len())?;
+        let before = self.items.replace(numbered(values));
+        drop(before);
+        Ok(())
+    }
+
+    /// Makes what a member is of a value: a module, or a parameter where such are held.
+    fn held(&self, value: Value) -> Result<Value, Raise> {
+        Ok(match (self.name.starts_with("Parameter"), Tensor::of(&value)) {
             (true, Some(tensor)) if !tensor.is_parameter() => {
                 let parameter = tensor.parameter();
                 parameter.set_requires_grad(true)?;
@@ -168,17 +227,46 @@ impl Container {
                 let found = python::type_name(&value);
                 return Err(Raise::type_error(format!("{found} is not a Module subclass")));
             }
-        };
+        })
+    }
+
+    /// Puts a module or a parameter in.
+    fn put(&self, machine: &Machine, name: &str, value: Value) -> Result<(), Raise> {
+        machine.charge_fuel((self.len() / LOOKED_AT) as u64)?;
+        let value = self.held(value)?;
         self.set_member(name, value);
         Ok(())
+    }
+
+    /// Puts one of many in: `known` are the names that are there.
+    fn put_among(
+        &self,
+        machine: &Machine,
+        known: &mut HashSet<Box<str>>,
+        name: &str,
+        value: Value,
+    ) -> Result<(), Raise> {
+        if known.contains(name) {
+            return self.put(machine, name, value);
+        }
+        machine.charge_fuel(1)?;
+        let value = self.held(value)?;
+        known.insert(name.into());
+        self.push(name, value);
+        Ok(())
+    }
+
+    fn names(&self, machine: &Machine) -> Result<HashSet<Box<str>>, Raise> {
+        machine.charge_fuel((self.len() / PLACED) as u64)?;
+        Ok(self.items.borrow().iter().map(|(name, _)| name.clone()).collect())
     }
 
     async fn extend(&self, machine: &Machine, values: &Value) -> Result<(), Raise> {
         let list = interpreter::builtins::lookup("list").unwrap_or(Value::None);
         let listed = machine.call(&list, python::positional([values.clone()])).await?;
+        let mut known = self.names(machine)?;
         for value in python::sequence(&listed).unwrap_or_default() {
-            let place = self.items.borrow().len();
-            self.put(&place.to_string(), value)?;
+            self.put_among(machine, &mut known, &self.len().to_string(), value)?;
         }
         Ok(())
     }
@@ -208,29 +296,35 @@ impl Container {
                 pairs
             }
         };
+        let mut known = self.names(machine)?;
         for (name, value) in pairs {
             let Some(name) = name.as_str() else {
                 let found = python::type_name(&name);
                 return Err(Raise::type_error(format!("module name should be a string. Got {found}")));
             };
-            self.put(name, value)?;
+            self.put_among(machine, &mut known, name, value)?;
         }
         Ok(())
     }
 
-    /// Returns a container of the same class with members of its own numbers.
-    fn holding(&self, values: Vec<Value>) -> Value {
-        Value::host(Self { items: RefCell::new(numbered(values)), ..Self::new(self.name, self.kind) })
+    /// Returns a container of the same class that holds these values.
+    fn holding(&self, machine: &Machine, values: Vec<Value>) -> Result<Self, Raise> {
+        let made = Self::new(self.name, self.kind);
+        made.number(machine, values)?;
+        Ok(made)
     }
 
     /// Takes the member at a place out. The others of a list are numbered again.
-    fn take(&self, place: usize) -> Value {
-        let (_, taken) = self.items.borrow_mut().remove(place);
-        if self.kind != Kind::Dict {
-            let values = self.values();
-            *self.items.borrow_mut() = numbered(values);
+    fn take(&self, machine: &Machine, place: usize) -> Result<Value, Raise> {
+        machine.charge_fuel((self.len() / LOOKED_AT) as u64)?;
+        let (name, taken) = self.items.borrow_mut().remove(place);
+        if self.kind == Kind::Dict {
+            self.letters.set(self.letters.get().saturating_sub(name.len()));
+            self.note();
+        } else {
+            self.number(machine, self.values())?;
         }
-        taken
+        Ok(taken)
     }
 
     /// Returns where the member of a name is.
@@ -244,7 +338,7 @@ impl Container {
 
     /// Returns which member an index means.
     fn place(&self, index: &Value) -> Result<usize, Raise> {
-        let length = self.items.borrow().len();
+        let length = self.len();
         let Some(index) = index.as_int() else {
             return Err(Raise::type_error("module indices must be integers"));
         };
@@ -367,8 +461,7 @@ impl HostObject for Container {
         Ok(match (self.kind, name) {
             (Kind::Sequential | Kind::List, "append") => {
                 let value = args.clone().one("append")?;
-                let place = self.items.borrow().len();
-                self.put(&place.to_string(), value)?;
+                self.put(machine, &self.len().to_string(), value)?;
                 Value::Host(self).into()
             }
             (Kind::Sequential | Kind::List, "extend") => {
@@ -380,21 +473,21 @@ impl HostObject for Container {
             }
             (Kind::Sequential | Kind::List, "insert") => {
                 let [index, module] = args.clone().bind("insert", ["index", "module"], 2)?;
-                let length = self.items.borrow().len();
+                let length = self.len();
                 let index = index.as_ref().and_then(Value::as_int).unwrap_or(0);
                 let at = if index < 0 { index + length as i64 } else { index };
                 let at = usize::try_from(at).unwrap_or(0).min(length);
-                self.put(&length.to_string(), module.unwrap_or(Value::None))?;
+                self.put(machine, &length.to_string(), module.unwrap_or(Value::None))?;
                 let mut values = self.values();
                 if let Some(last) = values.pop() {
                     values.insert(at, last);
                 }
-                *self.items.borrow_mut() = numbered(values);
+                self.number(machine, values)?;
                 Value::Host(self).into()
             }
             (Kind::Sequential | Kind::List, "pop") => {
                 let place = self.place(&args.clone().one("pop")?)?;
-                self.take(place).into()
+                self.take(machine, place)?.into()
             }
             (Kind::Dict, "keys" | "values" | "items") => {
                 args.clone().none(name)?;
@@ -415,7 +508,7 @@ impl HostObject for Container {
             (Kind::Dict, "pop") => {
                 let key = args.clone().one("pop")?;
                 let place = self.named(&key).ok_or_else(|| Raise::key_error(key))?;
-                self.take(place).into()
+                self.take(machine, place)?.into()
             }
             (Kind::Dict, "get") => {
                 let [key, default] = args.clone().bind("get", ["key", "default"], 1)?;
@@ -425,7 +518,7 @@ impl HostObject for Container {
             }
             (Kind::Dict, "clear") => {
                 args.clone().none("clear")?;
-                self.items.borrow_mut().clear();
+                self.number(machine, Vec::new())?;
                 Value::None.into()
             }
             _ => return Ok(Outcome::NotImplemented),
@@ -437,13 +530,13 @@ impl HostObject for Container {
         hooks::call(machine, &module, args, Rc::new(move |machine, args| self.forward(machine, args)))
     }
 
-    fn set_item(self: Rc<Self>, _: &Machine, key: &Value, value: Value) -> HostResult {
+    fn set_item(self: Rc<Self>, machine: &Machine, key: &Value, value: Value) -> HostResult {
         match key {
-            Value::Str(name) => self.put(name, value)?,
+            Value::Str(name) => self.put(machine, name, value)?,
             key => {
                 let place = self.place(key)?;
                 let name = self.items.borrow().get(place).map(|(name, _)| name.clone());
-                self.put(&name.unwrap_or_default(), value)?;
+                self.put(machine, &name.unwrap_or_default(), value)?;
             }
         }
         Ok(Value::None.into())
@@ -453,18 +546,20 @@ impl HostObject for Container {
         match (self.kind, key) {
             (Kind::Dict, key) => {
                 let place = self.named(key).ok_or_else(|| Raise::key_error(key.clone()))?;
-                self.take(place);
+                self.take(machine, place)?;
             }
             (_, Value::Slice(slice)) => {
-                let length = self.items.borrow().len();
-                let gone: Vec<usize> = operators::span(machine, slice, length)?.positions().collect();
-                let kept = self.values().into_iter().enumerate().filter(|(at, _)| !gone.contains(at));
-                let kept = kept.map(|(_, value)| value).collect();
-                *self.items.borrow_mut() = numbered(kept);
+                let values = self.values();
+                let mut stays = vec![true; values.len()];
+                for at in operators::span(machine, slice, values.len())?.positions() {
+                    stays[at] = false;
+                }
+                let kept = values.into_iter().zip(stays).filter_map(|(value, stays)| stays.then_some(value));
+                self.number(machine, kept.collect())?;
             }
             (_, key) => {
                 let place = self.place(key)?;
-                self.take(place);
+                self.take(machine, place)?;
             }
         }
         Ok(Value::None.into())
@@ -473,21 +568,22 @@ impl HostObject for Container {
     fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
         match (self.kind, operator, other) {
             (Kind::Sequential, Operator::Add, other) if !reflected => {
-                Ok(self.holding([self.values(), sequential(other)?].concat()).into())
+                Ok(Value::host(self.holding(machine, [self.values(), sequential(other)?].concat())?).into())
             }
             (Kind::Sequential, Operator::Mul, Value::Int(times)) => {
                 let times = usize::try_from(*times).ok().filter(|times| *times > 0).ok_or_else(|| {
                     let class = "<class 'torch.nn.modules.container.Sequential'>";
                     Raise::value_error(format!("Non-positive multiplication factor {times} for {class}"))
                 })?;
-                machine.charge_fuel(times as u64)?;
-                let values = self.values();
-                Ok(self.holding(std::iter::repeat_n(values, times).flatten().collect()).into())
+                let (values, product) = (self.values(), Self::new(self.name, self.kind));
+                product.afford(machine, values.len().saturating_mul(times))?;
+                *product.items.borrow_mut() = numbered(std::iter::repeat_n(values, times).flatten());
+                Ok(Value::host(product).into())
             }
             (Kind::List, Operator::Add, other) if !reflected && self.name == "ModuleList" => {
                 let (machine, other) = (machine.clone(), other.clone());
                 Ok(Outcome::Later(Box::pin(async move {
-                    let sum = Rc::new(Self { items: self.items.clone(), ..Self::new(self.name, self.kind) });
+                    let sum = Rc::new(self.holding(&machine, self.values())?);
                     sum.extend(&machine, &other).await?;
                     Ok(Value::Host(sum))
                 })))
@@ -500,7 +596,7 @@ impl HostObject for Container {
         match (self.kind, operator) {
             (Kind::Sequential, Operator::Add) => {
                 let values = [self.values(), sequential(other)?].concat();
-                *self.items.borrow_mut() = numbered(values);
+                self.number(machine, values)?;
                 Ok(Value::Host(self).into())
             }
             (Kind::List, Operator::Add) => {
@@ -522,25 +618,30 @@ impl HostObject for Container {
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        let items = self.items.borrow().clone();
         match key {
-            Value::Str(name) => match items.into_iter().find(|(known, _)| **known == **name) {
-                Some((_, value)) => Ok(value.into()),
-                None => Err(Raise::key_error(key.clone())),
-            },
+            Value::Str(name) => {
+                let items = self.items.borrow();
+                let found = items.iter().find(|(known, _)| **known == **name).map(|(_, value)| value.clone());
+                Ok(found.ok_or_else(|| Raise::key_error(key.clone()))?.into())
+            }
             Value::Slice(slice) => {
-                let span = operators::span(machine, slice, items.len())?;
-                let part: Vec<Value> =
-                    span.positions().filter_map(|at| items.get(at)).map(|(_, value)| value.clone()).collect();
-                let items = match self.kind {
-                    // Names stay, as in PyTorch.
-                    Kind::Sequential => span.positions().filter_map(|at| items.get(at)).cloned().collect(),
-                    _ => numbered(part),
-                };
-                Ok(Value::host(Self { items: RefCell::new(items), ..Self::new(self.name, self.kind) }).into())
+                let span = operators::span(machine, slice, self.len())?;
+                let items = self.items.borrow();
+                let part: Vec<_> = span.positions().filter_map(|at| items.get(at)).cloned().collect();
+                if self.kind != Kind::Sequential {
+                    let values = part.into_iter().map(|(_, value)| value).collect();
+                    return Ok(Value::host(self.holding(machine, values)?).into());
+                }
+                // Names stay, as in PyTorch.
+                let made = Self::new(self.name, self.kind);
+                made.letters.set(part.iter().map(|(name, _)| name.len()).sum());
+                made.afford(machine, part.len())?;
+                *made.items.borrow_mut() = part;
+                Ok(Value::host(made).into())
             }
             key => {
                 let place = self.place(key)?;
+                let items = self.items.borrow();
                 Ok(items.get(place).map_or(Value::None, |(_, value)| value.clone()).into())
             }
         }
@@ -552,7 +653,7 @@ impl HostObject for Container {
     }
 
     fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
-        Ok(Some(self.items.borrow().len()))
+        Ok(Some(self.len()))
     }
 
     fn truth(&self, _: &Machine) -> Result<Option<bool>, Raise> {
