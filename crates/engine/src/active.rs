@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Instant;
 
 use interpreter::frame::Frame;
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, Step, Value};
-use program::{Batching, Entry, Saved};
+use program::{Batching, Entry, Program, Saved};
 use telemetry::trace::time_of;
 
 use crate::adapter::Adapter;
@@ -62,8 +62,9 @@ pub struct Trial {
 /// among more jobs than any worker takes.
 const TRIALS: u32 = 16;
 
-/// Values of a request beyond which it is read, and forgotten, beside what others do.
+/// Values of a request, and bytes of them, beyond which it is read, and forgotten, beside what others do.
 const LARGE: usize = 1 << 10;
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// Passes of a job that have spans of their own.
 const TRACED: u64 = 16;
@@ -201,7 +202,7 @@ impl<M: Model> Active<M> {
 
     /// Returns whether what the job is about to do on its own may take long: a session's code, or reading a large request.
     pub fn may_last(&self) -> bool {
-        let reads = matches!(self.phase, Phase::New) && self.job.program.heap.len() > LARGE;
+        let reads = matches!(self.phase, Phase::New) && is_large(&self.job.program);
         reads || self.is_between_traces()
     }
 
@@ -315,10 +316,8 @@ impl<M: Model> Active<M> {
         if let Phase::Running(running) = self.phase {
             running.teardown();
         }
-        if self.job.program.heap.len() > LARGE {
-            let program = self.job.program;
-            // Where no thread can be had for it, it goes here and now.
-            let _ = std::thread::Builder::new().name("forget".into()).spawn(move || drop(program));
+        if is_large(&self.job.program) {
+            forget(self.job.program);
         }
     }
 }
@@ -492,11 +491,9 @@ fn begin<M: Model>(
     };
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     job.progress.begin(model.schema().layers.len());
-    let told = (Arc::clone(&job.stop), Arc::clone(&job.progress));
     let reading = Reading::new(turn);
     let mentioned = Mentioned::of(program, &reading);
-    let looks = (mentioned.sources, mentioned.calls);
-    let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), told));
+    let state = Rc::new(JobState::new(model, order, attention, Rc::clone(turn), job, &mentioned));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));
@@ -569,6 +566,21 @@ fn start<M: Model>(
             Ok(running)
         }
     }
+}
+
+fn is_large(program: &Program) -> bool {
+    program.heap.len() > LARGE || program.heap.bytes() > LARGE_BYTES
+}
+
+/// Drops large requests one after another, on a thread that all engines have for it.
+fn forget(program: Program) {
+    static QUEUE: LazyLock<Option<mpsc::Sender<Program>>> = LazyLock::new(|| {
+        let (queue, programs) = mpsc::channel();
+        let task = move || programs.into_iter().for_each(drop);
+        std::thread::Builder::new().name("forget".into()).spawn(task).ok().map(|_| queue)
+    });
+    // Where no thread can be had for it, it goes here and now.
+    drop(QUEUE.as_ref().map(|queue| queue.send(program)));
 }
 
 /// Says why a job failed.

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -26,15 +28,18 @@ pub struct Files {
     ///
     /// # Errors
     /// A sentence.
-    pub read: Box<dyn FnOnce() -> Result<Vec<Addition>, String> + Send>,
+    pub read: Box<dyn FnOnce() -> Read + Send>,
 }
+
+/// What files hold, or why they cannot be read.
+type Read = Result<Vec<Addition>, String>;
 
 /// What was read, within a budget.
 pub struct Adapters {
     kept: LruCache<String, Kept>,
     budget: Pool,
     /// Whether one is being read: one after another, so that no more than one is in memory that nobody pays for.
-    reading: bool,
+    reading: Arc<AtomicBool>,
 }
 
 struct Kept {
@@ -46,7 +51,7 @@ struct Kept {
 impl Adapters {
     /// Makes a store of nothing.
     pub fn new(budget: Pool) -> Self {
-        Self { kept: LruCache::new(MOST), budget, reading: false }
+        Self { kept: LruCache::new(MOST), budget, reading: Arc::default() }
     }
 
     fn find(&mut self, name: &str, stamp: &str) -> Option<Rc<[Addition]>> {
@@ -56,9 +61,13 @@ impl Adapters {
     /// Keeps an adapter, and forgets for it those that were used longest ago.
     fn keep(&mut self, name: &str, stamp: String, additions: &Rc<[Addition]>) {
         let weigh = |one: &Addition| (one.down.bytes.len() + one.up.bytes.len()) as u64;
-        let bytes = additions.iter().map(weigh).sum();
+        let bytes: u64 = additions.iter().map(weigh).sum();
         if let Some(before) = self.kept.pop(name) {
             self.budget.give_back(before.bytes);
+        }
+        let own: u64 = self.kept.iter().map(|(_, kept)| kept.bytes).sum();
+        if bytes > self.budget.limit().saturating_sub(self.budget.taken()).saturating_add(own) {
+            return;
         }
         while !self.budget.take(bytes) {
             let Some((_, oldest)) = self.kept.pop_lru() else { return };
@@ -87,47 +96,74 @@ pub fn additions(
     name: &str,
     files: Files,
 ) -> Result<Rc<[Addition]>, Raise> {
-    let _reading = loop {
-        if let Some(known) = adapters.borrow_mut().find(name, &files.stamp) {
+    let Files { stamp, read } = files;
+    let begun = loop {
+        if let Some(known) = adapters.borrow_mut().find(name, &stamp) {
             return Ok(known);
         }
-        machine.lasts()?;
-        if let Some(reading) = Reading::begin(adapters) {
-            break reading;
+        if !machine.lasts()? {
+            break None;
+        }
+        let begun = BeingRead::begin(&adapters.borrow().reading);
+        if begun.is_some() {
+            break begun;
         }
         std::thread::park_timeout(GLANCE);
         machine.rest()?;
     };
-    let (tell, told) = mpsc::sync_channel(1);
-    let read = files.read;
-    // Nobody may be there any more to be told.
-    let begun = std::thread::Builder::new().name("adapter".into()).spawn(move || drop(tell.send(read())));
-    begun.map_err(|error| Raise::runtime_error(format!("there is no thread to read the adapter {name:?}: {error}")))?;
-    let read = loop {
-        match told.recv_timeout(GLANCE) {
-            Ok(read) => break read,
-            Err(RecvTimeoutError::Timeout) => machine.rest()?,
-            Err(RecvTimeoutError::Disconnected) => break Err(format!("reading the adapter {name:?} was given up")),
+    let (read, being_read) = match begun {
+        Some(begun) => {
+            let (read, being_read) = beside(machine, name, read, begun)?;
+            (read, Some(being_read))
         }
+        // Whoever must not be kept waiting reads here and now.
+        None => (read(), None),
     };
     let additions: Rc<[Addition]> = read.map_err(Raise::value_error)?.into();
-    adapters.borrow_mut().keep(name, files.stamp, &additions);
+    adapters.borrow_mut().keep(name, stamp, &additions);
+    // Others who wait for it find it from now on.
+    drop(being_read);
     Ok(additions)
 }
 
-/// An adapter is being read, until this is dropped.
-struct Reading<'a>(&'a RefCell<Adapters>);
-
-impl<'a> Reading<'a> {
-    fn begin(adapters: &'a RefCell<Adapters>) -> Option<Self> {
-        let busy = std::mem::replace(&mut adapters.borrow_mut().reading, true);
-        (!busy).then_some(Self(adapters))
+/// Reads files on another thread while others have this one.
+fn beside(
+    machine: &Machine,
+    name: &str,
+    read: impl FnOnce() -> Read + Send + 'static,
+    being_read: BeingRead,
+) -> Result<(Read, BeingRead), Raise> {
+    let (tell, told) = mpsc::sync_channel(1);
+    // Nobody may be there any more to be told: then what was read is gone with this.
+    let task = move || drop(tell.send((read(), being_read)));
+    let begun = std::thread::Builder::new().name("adapter".into()).spawn(task);
+    begun.map_err(|error| Raise::runtime_error(format!("there is no thread to read the adapter {name:?}: {error}")))?;
+    loop {
+        match told.recv_timeout(GLANCE) {
+            Ok(read) => return Ok(read),
+            Err(RecvTimeoutError::Timeout) => machine.rest()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Raise::value_error(format!("reading the adapter {name:?} was given up")));
+            }
+        }
     }
 }
 
-impl Drop for Reading<'_> {
+/// An adapter is being read, until this is dropped. It goes with what is read, so that the next is not begun before this one
+/// is kept or gone, even where the job that wanted it has ended.
+struct BeingRead(Arc<AtomicBool>);
+
+impl BeingRead {
+    /// Begins, unless another is being read.
+    fn begin(reading: &Arc<AtomicBool>) -> Option<Self> {
+        let busy = reading.swap(true, Ordering::AcqRel);
+        (!busy).then(|| Self(Arc::clone(reading)))
+    }
+}
+
+impl Drop for BeingRead {
     fn drop(&mut self) {
-        self.0.borrow_mut().reading = false;
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -156,7 +192,7 @@ mod tests {
         assert!(adapters.find("b", "1").is_none() && adapters.find("a", "1").is_some());
         assert_eq!(pool.taken(), 80);
         adapters.keep("d", "1".into(), &adapter(200));
-        assert_eq!((adapters.find("d", "1").is_none(), pool.taken()), (true, 0));
+        assert_eq!((adapters.find("d", "1").is_none(), pool.taken()), (true, 80), "nothing is forgotten in vain");
         drop(adapters);
         assert_eq!(pool.taken(), 0);
     }
@@ -169,5 +205,21 @@ mod tests {
         assert!(adapters.find("a", "2").is_none());
         adapters.keep("a", "2".into(), &adapter(20));
         assert_eq!((adapters.find("a", "2").is_some(), pool.taken()), (true, 20));
+    }
+
+    #[test]
+    fn one_is_read_after_another_however_many_wait() {
+        let reading = Arc::default();
+        let begin = || BeingRead::begin(&reading);
+        let first = begin();
+        assert!(first.is_some());
+        for _ in 0..2 {
+            assert!(begin().is_none());
+        }
+        let (tell, told) = mpsc::sync_channel(1);
+        assert!(tell.send(first).is_ok());
+        assert!(begin().is_none(), "it was read, and nobody has taken it");
+        drop(told);
+        assert!(begin().is_some());
     }
 }

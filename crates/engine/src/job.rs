@@ -11,9 +11,11 @@ use interpreter::{HostResult, Identity, Machine, Outcome, Request, Value};
 
 use crate::adapter::Adapter;
 use crate::ask::{Ask, View};
+use crate::contract::Job;
 use crate::forward_hooks::ForwardHooks;
 use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
+use crate::mentioned::Mentioned;
 use crate::model::{Attention, Model, Site};
 use crate::own::Given;
 use crate::progress::Progress;
@@ -54,19 +56,19 @@ impl<M: Model> JobState<M> {
         model: Rc<M>,
         order: Rc<Order>,
         attention: Attention,
-        (sources, calls): (bool, bool),
         turn: Rc<Turn>,
-        (stop, progress): (Arc<AtomicU8>, Arc<Progress>),
+        job: &Job,
+        mentioned: &Mentioned,
     ) -> Self {
         Self {
             model,
             order,
             attention,
             turn,
-            sources,
-            calls,
-            stop,
-            progress,
+            sources: mentioned.sources,
+            calls: mentioned.calls,
+            stop: Arc::clone(&job.stop),
+            progress: Arc::clone(&job.progress),
             saved: RefCell::default(),
             aliases: RefCell::default(),
             given: Given::default(),

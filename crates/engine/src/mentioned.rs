@@ -45,20 +45,27 @@ impl Mentioned {
         all.add_text(&program.source.text);
         all.gradients |= named(&program.source.text);
         for datum in program.heap.iter() {
+            let mut bytes = 0;
             match datum {
-                Datum::Str(text) => all.add_text(text),
-                Datum::Function { source, .. } => {
-                    all.gradients |= functions.insert(*source) && program.heap.text(*source).is_some_and(named);
+                Datum::Str(text) => {
+                    all.add_text(text);
+                    bytes = text.len();
+                }
+                Datum::Function { source, .. } if functions.insert(*source) => {
+                    let text = program.heap.text(*source).unwrap_or_default();
+                    all.gradients |= named(text);
+                    bytes = text.len();
                 }
                 Datum::Envoy(envoy) => envoy.edits.iter().for_each(|edit| {
                     all.add_text(&edit.source.text);
                     all.gradients |= named(&edit.source.text);
+                    bytes += edit.source.text.len();
                 }),
                 Datum::Global { module, name } => all.gradients |= named(module) || named(name),
                 Datum::Attribute { name, .. } | Datum::Module(name) => all.gradients |= named(name),
                 _ => {}
             }
-            reading.pace();
+            reading.pace(bytes);
         }
         all
     }

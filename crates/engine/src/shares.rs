@@ -56,6 +56,12 @@ impl Load {
         Self { rows, tokens: i64::try_from(done.tokens / done.layers.max(1)).unwrap_or(i64::MAX), blocks }
     }
 
+    /// Returns this and another one together, if a pass of so many tokens carries both, or else this one.
+    pub fn and_within(self, most: i64, other: Self) -> Self {
+        let both = self.and(other);
+        if self.rows == 0 || both.tokens <= most { both } else { self }
+    }
+
     /// Returns this and another one together.
     pub fn and(self, other: Self) -> Self {
         Self { rows: self.rows + other.rows, tokens: self.tokens + other.tokens, blocks: self.blocks + other.blocks }
@@ -68,8 +74,9 @@ pub struct Limit {
     pub had: Duration,
     /// Others join while it is likely to take no longer than this; `None` where it is not known what passes take.
     time: Option<Duration>,
-    /// Seconds that this pass grants: what it would take for who has had least alone, once for each other tenant, less half
-    /// of that. Equal parts would be that half more.
+    /// Seconds that this pass grants: `(n - 1/2) * alone`, for `n` other tenants, and `alone` seconds that it would take for
+    /// who has had least. With `n * alone`, whoever has had least would have an equal part of the thread; half a pass less
+    /// leaves it somewhat more, so that what is predicted wrongly does not make it less.
     grant: f64,
     /// Whether somebody was not let in.
     left_out: bool,
@@ -143,12 +150,13 @@ impl Shares {
         self.granted = 0.0;
     }
 
-    /// Says how the next pass is shared by tenants who want to be in it, each with what some of its traces need.
-    pub fn limit<'a>(&mut self, wanting: impl Iterator<Item = (&'a TenantId, Load)>) -> Limit {
+    /// Says how the next pass is shared by tenants who want to be in it, each with what some of its traces need. A pass
+    /// carries `most` tokens of several of them.
+    pub fn limit<'a>(&mut self, most: i64, wanting: impl Iterator<Item = (&'a TenantId, Load)>) -> Limit {
         let mut loads: HashMap<&TenantId, Load> = HashMap::new();
         wanting.for_each(|(tenant, own)| {
             let all = loads.entry(tenant).or_default();
-            *all = all.and(own);
+            *all = all.and_within(most, own);
         });
         let least = loads.iter().min_by_key(|(tenant, load)| (self.had(tenant), load.tokens));
         let alone = least.and_then(|(first, own)| Some((*first, self.prices.predicted(*own)?)));
@@ -158,8 +166,10 @@ impl Shares {
         let others = self.tenants.values().filter(|account| account.here).count().saturating_sub(1);
         if others == 0 {
             self.nobody_waits();
-        } else {
+        } else if self.first.as_ref() != Some(first) {
             self.first = Some(first.clone());
+            // What others were granted, or owe, was another's time.
+            self.granted = 0.0;
         }
         // Those who want no pass now take no part of it.
         let others = others.min(1).max(loads.len() - 1);
@@ -204,24 +214,31 @@ impl Shares {
         }
     }
 
-    /// Takes a delay off what was granted. What one thing that took long, or several short ones, owe beyond a slice is
-    /// forgiven: that may have been the machine's doing.
+    /// Takes a delay off what was granted. What is owed is never more than a slice, or than the last delay where that is
+    /// longer: whatever was more may have been the machine's doing, and is forgiven.
     fn delayed(&mut self, seconds: f64) {
         self.granted = (self.granted - seconds).max(-seconds.max(self.lag.as_secs_f64()));
     }
 
     /// Notes that tenants shared a pass. What any pass takes, all have had in equal parts, for it takes that for each of
-    /// them anyway; the rest is had by who computed, and the time of blocks by who has them.
+    /// them anyway; the rest is had by who computed, and the time of blocks by who has them. Where no layer was computed,
+    /// because the pass ended or failed before, each part has had the same.
     pub fn passed(&mut self, limit: &Limit, took: Took, parts: &[Part]) {
-        let mut tenants: HashMap<&TenantId, u64> = HashMap::new();
-        parts.iter().for_each(|part| *tenants.entry(&part.tenant).or_default() += part.computed);
-        let (all, load) = (tenants.values().sum::<u64>(), parts.iter().map(|part| part.load).sum::<Load>());
-        if self.lag == Duration::MAX || all == 0 || took.depth <= 0.0 {
+        if self.lag == Duration::MAX || parts.is_empty() {
             return;
         }
-        self.settle(limit, took.time + load.blocks, parts);
-        self.prices.learn(took.time.div_f64(took.depth), load);
-        let common = self.prices.shortest.mul_f64(took.depth).min(took.time);
+        let computed = took.depth > 0.0 && parts.iter().any(|part| part.computed > 0);
+        let mut tenants: HashMap<&TenantId, u64> = HashMap::new();
+        for part in parts {
+            *tenants.entry(&part.tenant).or_default() += if computed { part.computed } else { 1 };
+        }
+        let (all, load) = (tenants.values().sum::<u64>(), parts.iter().map(|part| part.load).sum::<Load>());
+        self.settle(limit, took, computed, parts);
+        let mut common = Duration::ZERO;
+        if computed {
+            self.prices.learn(took.time.div_f64(took.depth), load);
+            common = self.prices.shortest.mul_f64(took.depth).min(took.time);
+        }
         let rest = took.time.saturating_sub(common);
         let equal = common.div_f64(tenants.len() as f64);
         for (tenant, own) in tenants {
@@ -231,16 +248,21 @@ impl Shares {
     }
 
     /// Counts how much longer a pass took than it would have taken for who has had least.
-    fn settle(&mut self, limit: &Limit, time: Duration, parts: &[Part]) {
+    fn settle(&mut self, limit: &Limit, took: Took, computed: bool, parts: &[Part]) {
         let Some(first) = &self.first else { return };
         let (own, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.tenant == *first);
         self.granted += limit.grant;
         if !others.is_empty() {
-            let load = own.iter().map(|part| part.load).sum::<Load>();
-            let depth = own.iter().map(|part| part.depth).fold(0.0, f64::max);
-            let arithmetic = self.prices.predicted(Load { blocks: Duration::ZERO, ..load }).unwrap_or_default();
-            let alone = arithmetic.mul_f64(depth) + load.blocks;
-            self.delayed(time.saturating_sub(alone).as_secs_f64());
+            let sum = |parts: &[&Part]| parts.iter().map(|part| part.load).sum::<Load>();
+            let load = sum(&own);
+            let arithmetic = if computed {
+                let depth = own.iter().map(|part| part.depth).fold(0.0, f64::max);
+                self.prices.predicted(Load { blocks: Duration::ZERO, ..load }).unwrap_or_default().mul_f64(depth)
+            } else {
+                took.time.mul_f64(own.len() as f64 / parts.len() as f64)
+            };
+            let time = took.time + load.blocks + sum(&others).blocks;
+            self.delayed(time.saturating_sub(arithmetic + load.blocks).as_secs_f64());
         }
         // What is granted is kept for those who wait for more than one pass grants, and for nobody else.
         if !limit.left_out {
@@ -359,7 +381,7 @@ mod tests {
             let likely = (self.blocks)(self.passes.saturating_sub(1));
             let each = || self.rows.iter().enumerate();
             let wanting = each().map(|(number, (tenant, rows))| (tenant, load(number, *rows, likely)));
-            let mut limit = self.shares.limit(wanting.filter(|(_, load)| load.rows > 0));
+            let mut limit = self.shares.limit(i64::MAX, wanting.filter(|(_, load)| load.rows > 0));
             let (mut joined, mut all) = (vec![0; self.rows.len()], Load::default());
             for ahead in [false, true] {
                 for (number, (tenant, rows)) in each() {
@@ -522,7 +544,7 @@ mod tests {
         let tenants = [TenantId::new("one"), TenantId::new("other")];
         shares.attend(tenants.iter());
         let mut pass = |time: Duration| {
-            let limit = shares.limit(std::iter::empty());
+            let limit = shares.limit(i64::MAX, std::iter::empty());
             let part = |(tenant, computed): (&TenantId, u64)| Part {
                 tenant: tenant.clone(),
                 load: Load::default(),
@@ -535,5 +557,33 @@ mod tests {
         };
         assert_eq!(pass(PASS), Duration::ZERO, "all of it is what any takes");
         assert_eq!(pass(2 * PASS), PASS / 2);
+    }
+
+    #[test]
+    fn a_pass_that_computes_nothing_is_paid_for_and_nothing_is_learnt_of_it() {
+        let mut shares = Shares::new(SLICE);
+        let tenants = [TenantId::new("one"), TenantId::new("other"), TenantId::new("who waits")];
+        shares.attend(tenants.iter());
+        let limit = shares.limit(i64::MAX, std::iter::empty());
+        shares.first = Some(tenants[2].clone());
+        let part = |tenant: &TenantId, blocks: Duration| Part {
+            tenant: tenant.clone(),
+            load: Load { rows: 1, tokens: 0, blocks },
+            computed: 0,
+            depth: 0.0,
+        };
+        let parts = [part(&tenants[0], PASS), part(&tenants[1], Duration::ZERO)];
+        shares.passed(&limit, Took { time: 2 * PASS, depth: 0.0 }, &parts);
+        assert_eq!(tenants.each_ref().map(|tenant| shares.had(tenant)), [2 * PASS, PASS, Duration::ZERO]);
+        assert!(shares.granted < 0.0, "who waits was delayed");
+        assert_eq!(shares.prices.shortest, Duration::MAX);
+    }
+
+    #[test]
+    fn what_waits_counts_as_far_as_a_pass_carries_it() {
+        let load = |tokens: i64| Load { rows: 1, tokens, blocks: Duration::ZERO };
+        let carried =
+            |all: &[i64]| all.iter().fold(Load::default(), |all, tokens| all.and_within(10, load(*tokens))).tokens;
+        assert_eq!([carried(&[20, 1]), carried(&[4, 4, 4, 2]), carried(&[])], [20, 10, 0]);
     }
 }

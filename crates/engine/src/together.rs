@@ -205,11 +205,13 @@ impl<M: Model> Together<M> {
         let shared_tokens = settings.shared_tokens.min(settings.pass_tokens).min(settings.long_tokens);
         let mut shared = None;
         let jobs = || self.active.iter().enumerate().filter(|(_, active)| !held.contains(&active.job.id));
-        let wanted =
-            |active: &Active<M>| active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::load).sum();
+        let wanted = |active: &Active<M>| {
+            let loads = active.traces().iter().filter(|trace| trace.wants_pass()).map(Trace::load);
+            loads.fold(Load::default(), |all, load| all.and_within(settings.pass_tokens, load))
+        };
         let wanting =
             jobs().filter(|(_, active)| wants_pass(active)).map(|(_, active)| (&active.job.tenant, wanted(active)));
-        let limit = self.shares.limit(wanting);
+        let limit = self.shares.limit(shared_tokens, wanting);
         let shares = &self.shares;
         let had = limit.had;
         let is_ahead = |active: &Active<M>| shares.had(&active.job.tenant) > had;
@@ -288,10 +290,20 @@ impl<M: Model> Together<M> {
 
     /// Runs a pass, and finds out who is to blame if it fails. One that takes long is shared by no rule.
     fn run(&mut self, joined: &[(usize, usize)], limit: Option<&Limit>, events: &mut Vec<Event>) {
-        match self.run_pass(joined, limit) {
-            Ok(()) => {}
-            Err(raise) => self.contain(joined, &raise, events),
+        let began = Instant::now();
+        let Err(raise) = self.run_pass(joined, limit) else { return };
+        if let Some(limit) = limit.filter(|_| self.stack == Stack::Threads) {
+            let active = joined.iter().filter_map(|(index, _)| self.active.get(*index));
+            let part = |active: &Active<M>| Part {
+                tenant: active.job.tenant.clone(),
+                load: Load::default(),
+                computed: 0,
+                depth: 0.0,
+            };
+            let parts: Vec<_> = active.map(part).collect();
+            self.shares.passed(limit, Took { time: began.elapsed(), depth: 0.0 }, &parts);
         }
+        self.contain(joined, &raise, events);
     }
 
     /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.

@@ -226,6 +226,9 @@ impl Reading {
     const LOOK: u32 = 1 << 8;
     const MOST: u32 = 1 << 16;
 
+    /// Bytes of a text that count for a value.
+    const TEXT: usize = 1 << 12;
+
     /// Begins to read.
     pub fn new(turn: &Rc<Turn>) -> Self {
         Self { turn: Rc::clone(turn), since: Cell::new(Instant::now()), read: Cell::new(0) }
@@ -233,10 +236,16 @@ impl Reading {
 
     /// Notes that a value was read. Returns whether others are to have the thread now, after which another piece begins.
     pub fn is_due(&self) -> bool {
-        let read = self.read.get() + 1;
+        self.is_due_after(0)
+    }
+
+    /// The same for a value with so many bytes of text.
+    fn is_due_after(&self, bytes: usize) -> bool {
+        let before = self.read.get();
+        let read = before.saturating_add(1).saturating_add(u32::try_from(bytes / Self::TEXT).unwrap_or(u32::MAX));
         self.read.set(read);
-        let due =
-            read.is_multiple_of(Self::LOOK) && (read >= Self::MOST || self.since.get().elapsed() >= self.turn.piece());
+        let looks = read / Self::LOOK > before / Self::LOOK;
+        let due = looks && (read >= Self::MOST || self.since.get().elapsed() >= self.turn.piece());
         if due {
             self.read.set(0);
         }
@@ -248,9 +257,9 @@ impl Reading {
         self.since.set(Instant::now());
     }
 
-    /// Notes that a value was read, and lets others have the thread where that is due.
-    pub fn pace(&self) {
-        if self.is_due() {
+    /// Notes that a value was read with so many bytes of text, and lets others have the thread where that is due.
+    pub fn pace(&self, bytes: usize) {
+        if self.is_due_after(bytes) {
             self.turn.rest();
             self.go_on();
         }
@@ -311,6 +320,11 @@ mod tests {
         let by_count = Reading::new(&turn(Duration::MAX));
         assert_eq!(due(&by_count, Reading::MOST - 1), 0);
         assert_eq!(due(&by_count, 1 + Reading::MOST), 2);
+        let values = Reading::MOST as usize;
+        assert!(
+            !by_count.is_due_after(Reading::TEXT * (values - 2)) && by_count.is_due_after(0),
+            "a long text is many"
+        );
         let by_time = Reading::new(&turn(Duration::ZERO));
         assert_eq!(due(&by_time, 3 * Reading::LOOK), 3);
     }
