@@ -236,8 +236,8 @@ impl Jobs {
         Ok(found)
     }
 
-    /// Returns the jobs in one of `states`, oldest first; those that ended, by the hour of their end. A record that this
-    /// version cannot read is left out.
+    /// Returns the jobs in one of `states` but for their programs, oldest first; those that ended, by the hour of their end.
+    /// A record that this version cannot read is left out.
     ///
     /// # Errors
     /// Failures of the store.
@@ -257,7 +257,8 @@ impl Jobs {
         }
         let mut records = Vec::new();
         for ids in ids.chunks(TOGETHER) {
-            records.extend(self.readable(self.read(ids, PARTS).await?));
+            // All but the last, which is the program.
+            records.extend(self.readable(self.read(ids, PARTS - 1).await?));
         }
         // A job may have moved on since its name was read.
         records.retain(|record| states.contains(&record.state));
@@ -975,7 +976,8 @@ pub(crate) mod tests {
         }
         let live = jobs.live().await.unwrap();
         assert_eq!((live.jobs.len(), live.unreadable), (1, 2));
-        assert_eq!(jobs.list(&[State::Queued]).await.unwrap(), [waits]);
+        let queued = jobs.list(&[State::Queued]).await.unwrap();
+        assert_eq!(queued.iter().map(|job| job.id).collect::<Vec<_>>(), [waits.id]);
         let ended = jobs.ended(10, "").await.unwrap();
         assert_eq!(ended.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [ends.id]);
         assert_eq!(jobs.unreadable(), 5);
