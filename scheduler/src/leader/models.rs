@@ -758,7 +758,8 @@ impl Leader {
                     };
                     let (was, is) = (steady(before), steady(&node));
                     let lasting = |node: &NodeRecord| NodeRecord { jobs: 0, replicas: Vec::new(), ..node.clone() };
-                    let other = lasting(&was) != lasting(&is);
+                    let first = before.memory.is_empty() && !node.memory.is_empty();
+                    let other = first || lasting(&was) != lasting(&is);
                     let stages = |node: &NodeRecord| -> Vec<(ModelKey, String, u64)> {
                         node.replicas.iter().map(|it| (it.model.clone(), it.stage.clone(), it.bytes)).collect()
                     };
