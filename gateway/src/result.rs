@@ -38,7 +38,7 @@ pub async fn download(
         stranger.known();
     }
     // A link was only given out for a job that had a result, so a missing one was removed meanwhile.
-    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoResult(id))?;
+    let record = gateway.jobs.shown(id).await?.ok_or(Error::NoResult(id))?;
     bytes(&gateway, &record).await
 }
 

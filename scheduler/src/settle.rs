@@ -6,7 +6,7 @@ use std::time::Duration;
 use failpoints::Point;
 use futures::StreamExt;
 use ids::{JobId, Token};
-use store::{Blob, Ended, Error, Found, JobRecord, Jobs, Objects, Outcome, PROGRAM_BYTES, Place, Replaced, Revision};
+use store::{Blob, Ended, Error, Found, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -82,7 +82,7 @@ struct Step {
     /// That of the one before.
     revision: Revision,
     after: Box<JobRecord>,
-    /// Whether the payload is an object that is too large to be kept when the job has ended.
+    /// Whether the payload is an object.
     payload: bool,
 }
 
@@ -209,7 +209,7 @@ impl Settler {
         let after = before.after(token.attempt, &event, now);
         match after {
             Ok(after) if token == before.token() => {
-                Ok(Step { revision, after: Box::new(after), payload: before.payload.len() > PROGRAM_BYTES })
+                Ok(Step { revision, after: Box::new(after), payload: matches!(before.payload, Blob::Object(_)) })
             }
             refused => {
                 tracing::debug!(%job, %token, current = %before.token(), refused = ?refused.err(), "event refused");

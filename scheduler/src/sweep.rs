@@ -131,9 +131,9 @@ mod tests {
         assert!(jobs.find(places[0].0).await.unwrap().is_none());
         assert!(jobs.find(places[1].0).await.unwrap().is_some());
         assert_eq!(remove_unknown(&settler, Duration::from_secs(3600), now).await.unwrap(), 0, "all is new");
-        // What was never accepted; the program of the job that has ended is shown as long as its record.
-        assert_eq!(remove_unknown(&settler, Duration::ZERO, now + 60_000).await.unwrap(), 1);
+        // The payload of the job that has ended, and what was never accepted.
+        assert_eq!(remove_unknown(&settler, Duration::ZERO, now + 60_000).await.unwrap(), 2);
         let left: Vec<Place> = objects.older(SystemTime::now()).map(Result::unwrap).collect().await;
-        assert!(left.len() == 2 && left.contains(&places[1].1) && left.contains(&places[1].2), "{left:?}");
+        assert_eq!(left, [places[1].2.clone()]);
     }
 }

@@ -154,9 +154,11 @@ async function followsWhatHappens() {
   await sees(admin, "#map", "8 jobs");
   check((await admin.locator("#map svg rect.busy").count()) > 0, "a model that has jobs is drawn");
   await sees(admin, "#memory", "512 MiB");
-  await admin.goto(`${there.url}/admin/jobs/${there.jobs.done}`);
+  await admin.goto(`${there.url}/admin/jobs/${there.jobs.first}`);
   await sees(admin, "main", "How far its passes go");
   check(await admin.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "how far passes go is drawn");
+  const drawing = await admin.evaluate((path) => fetch(path).then((it) => it.text()), `/admin/jobs/${there.jobs.first}/graph.svg`);
+  check(drawing.startsWith("<svg") && !drawing.includes("canned") && !drawing.includes(".py"), `a program's text is for its own tenant: ${drawing}`);
   await admin.goto(`${there.url}/admin`);
   const job = await signedIn(there.keys.ada, `/me/jobs/${there.jobs.waiting}`);
   await sees(job, "#job", "queued");
@@ -165,7 +167,7 @@ async function followsWhatHappens() {
   await until(admin, "#queue", (text) => !text.includes("no room"));
   await sees(job, "#job", "completed");
   await job.reload();
-  check(await job.locator("a.graph img").evaluate((it) => it.decode().then(() => it.naturalWidth)) > 700, "its program is drawn when it has ended");
+  check((await job.locator("a.graph").count()) === 0, "a program is kept no longer than its job");
   check(!(await ada.textContent("#mine")).includes("no room") || (await until(ada, "#mine", (text) => !text.includes("no room"))), "all ran");
   await until(admin, "#numbers", (text) => !/\b0completed/.test(text));
   const [download] = await Promise.all([job.waitForEvent("download"), job.click("a:text('Download')")]);
@@ -328,14 +330,13 @@ async function eachRole() {
   const text = await operator.textContent("#job");
   check(text.includes("is for its own tenant") && !text.includes("as told"), "what a program raised is its tenant's");
   check(!text.includes("What it printed"), "and so is what it printed");
-  const drawing = await operator.evaluate((path) => fetch(path).then((it) => it.text()), `/admin/jobs/${there.jobs.failed}/graph.svg`);
-  check(drawing.startsWith("<svg") && !drawing.includes("canned") && !drawing.includes(".py"), `its text is, too: ${drawing}`);
+  check(await status(operator, `/admin/jobs/${there.jobs.failed}/graph.svg`) === 404, "a program is kept no longer than its job");
   await operator.goto(`${there.url}/admin/models`);
   await sees(operator, "#host", "Host the model");
   await close(operator, "an operator");
 
   const ada = await told(there.keys.ada, "/me");
-  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.done}/graph.svg`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
+  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.first}/graph.svg`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
     check(await status(ada, path) === 403, path);
   }
   check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
@@ -343,7 +344,7 @@ async function eachRole() {
   await close(ada, "a researcher");
 
   const bob = await told(there.keys.bob, "/me");
-  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`, `/me/jobs/${there.jobs.second}/graph.svg`, `/me/jobs/${there.jobs.done}/graph.svg`]) check(await status(bob, path) === 404, path);
+  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`, `/me/jobs/${there.jobs.second}/graph.svg`]) check(await status(bob, path) === 404, path);
   await close(bob, "another tenant");
 }
 

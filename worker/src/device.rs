@@ -20,8 +20,8 @@ pub struct Space {
     pub name: String,
     pub gpu: bool,
     pub free: u64,
-    /// All there is, where that is known.
-    pub all: Option<u64>,
+    /// All there is.
+    pub all: u64,
 }
 
 /// The devices that this worker has.
@@ -62,10 +62,13 @@ impl Devices {
         let gpus = self.cuda.as_ref().map_or(0, |cuda| cuda.devices);
         let gpu = |index: usize| {
             let index = i32::try_from(index).unwrap_or(i32::MAX);
-            let free = cuda::free_memory(index).unwrap_or_else(|why| {
-                tracing::warn!(index, why, "what is free on a GPU is not known");
-                UNKNOWN
-            });
+            let free = cuda::memory(index).map_or_else(
+                |why| {
+                    tracing::warn!(index, why, "what is free on a GPU is not known");
+                    UNKNOWN
+                },
+                |(free, _)| free,
+            );
             (format!("cuda:{index}"), free)
         };
         (0..gpus).map(gpu).chain([("cpu".to_owned(), memory::free())]).collect()
@@ -75,10 +78,10 @@ impl Devices {
     pub fn spaces(&self) -> Vec<Space> {
         let gpus = self.cuda.as_ref().map_or(0, |cuda| i32::try_from(cuda.devices).unwrap_or(i32::MAX));
         let gpu = |index: i32| {
-            let free = cuda::free_memory(index).ok()?;
-            Some(Space { name: format!("cuda:{index}"), gpu: true, free, all: None })
+            let (free, all) = cuda::memory(index).ok()?;
+            Some(Space { name: format!("cuda:{index}"), gpu: true, free, all })
         };
-        let (free, all) = (memory::free(), Some(memory::all()));
+        let (free, all) = (memory::free(), memory::all());
         (0..gpus).filter_map(gpu).chain([Space { name: "cpu".into(), gpu: false, free, all }]).collect()
     }
 

@@ -45,11 +45,18 @@ fn measured(space: &Space, models: &[Arc<Lies>], warm: u64) -> DeviceMemory {
     let (copies, warm) = if space.gpu { (0, 0) } else { (kernels::copies(), warm) };
     let known = [weights, copies, trunks, warm, space.free].into_iter().fold(0, u64::saturating_add);
     // Keys and values, activations, tensors of jobs, programs, and whatever others have.
-    let other = space.all.map(|all| ("other", all.saturating_sub(known)));
-    let kinds = [("weights", weights), ("copies", copies), ("trunks", trunks), ("warm", warm), ("free", space.free)];
+    let (free, other) = (space.free, space.all.saturating_sub(known));
+    let kinds = [
+        ("weights", weights),
+        ("copies", copies),
+        ("trunks", trunks),
+        ("warm", warm),
+        ("free", free),
+        ("other", other),
+    ];
     DeviceMemory {
         device: space.name.clone(),
-        kinds: kinds.into_iter().chain(other).map(|(kind, bytes)| (kind.to_owned(), bytes)).collect(),
+        kinds: kinds.into_iter().map(|(kind, bytes)| (kind.to_owned(), bytes)).collect(),
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
         let lies = |device: &str, bytes| Lies { device: device.into(), model: "o/n".into(), bytes };
         let one = weights.lie(lies("cpu", 5));
         let _two = weights.lie(lies("cuda:0", 7));
-        let space = Space { name: "cpu".into(), gpu: false, free: 30, all: Some(1 << 60) };
+        let space = Space { name: "cpu".into(), gpu: false, free: 30, all: 1 << 60 };
         let of = |kind: &str| {
             let memory = measured(&space, &weights.on("cpu"), 0);
             memory.kinds.iter().find(|(name, _)| name == kind).map(|(_, bytes)| *bytes)

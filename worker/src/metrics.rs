@@ -41,7 +41,7 @@ pub static DEVICE_MEMORY: Gauge = Gauge::new(
      as keys and values, activations, tensors of jobs and what other processes have (other), and what is free.",
     &[
         Label { name: "device", values: Values::First(65) },
-        Label::of("kind", &["weights", "copies", "trunks", "caches", "activations", "jobs", "warm", "other", "free"]),
+        Label::of("kind", &["weights", "copies", "trunks", "warm", "other", "free"]),
     ],
 );
 pub static MEMORY_LIMIT: Gauge =

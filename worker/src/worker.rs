@@ -688,6 +688,9 @@ impl Worker {
     fn tell_ran(&mut self) {
         for (job, running) in &mut self.held.running {
             if running.phase == Phase::Writing && !std::mem::replace(&mut running.ran_told, true) {
+                if !std::mem::replace(&mut running.told, true) {
+                    self.outgoing.push_back(wire::started(*job, running.token));
+                }
                 self.outgoing.push_back(wire::ran(*job, running.token));
             }
         }

@@ -138,16 +138,16 @@ pub fn synchronize(index: i32) -> Result<(), String> {
     if done { Ok(()) } else { Err(failure.problem().text) }
 }
 
-/// Returns how many bytes of a GPU are free. CUDA must have been loaded.
+/// Returns how many bytes of a GPU are free, and how many it has. CUDA must have been loaded.
 ///
 /// # Errors
 /// What libtorch says where it does not know.
-pub fn free_memory(index: i32) -> Result<u64, String> {
+pub fn memory(index: i32) -> Result<(u64, u64), String> {
     let (mut free, mut all) = (0, 0);
     let mut failure = Failure::none();
     // SAFETY: all arguments are plain, or locals that are written to.
     let done = unsafe { ffi::vt_device_memory(index, &raw mut free, &raw mut all, failure.out()) };
-    if done { Ok(free) } else { Err(failure.problem().text) }
+    if done { Ok((free, all)) } else { Err(failure.problem().text) }
 }
 
 /// Gives memory back that nobody uses, and that is kept for who asks next: to the system, and to GPUs where CUDA was loaded.

@@ -37,9 +37,6 @@ pub use usage::Usage;
 /// Bytes of text that lie in one entry of a log.
 const LOG_BYTES: usize = 64 << 10;
 
-/// Bytes of a program that is kept beside its job's record when the job has ended, for who wants to see what it did.
-pub const PROGRAM_BYTES: u64 = 1 << 20;
-
 /// Entries of a log that are read together.
 const LOG_ENTRIES: usize = 16;
 
@@ -239,8 +236,8 @@ impl Jobs {
         Ok(found)
     }
 
-    /// Returns the jobs in one of `states`, oldest first; those that ended, by the hour of their end. A record that this
-    /// version cannot read is left out.
+    /// Returns the jobs in one of `states` but for their programs, oldest first; those that ended, by the hour of their end.
+    /// A record that this version cannot read is left out.
     ///
     /// # Errors
     /// Failures of the store.
@@ -260,7 +257,8 @@ impl Jobs {
         }
         let mut records = Vec::new();
         for ids in ids.chunks(TOGETHER) {
-            records.extend(self.readable(self.read(ids, PARTS).await?));
+            // All but the last, which is the program.
+            records.extend(self.readable(self.read(ids, PARTS - 1).await?));
         }
         // A job may have moved on since its name was read.
         records.retain(|record| states.contains(&record.state));
@@ -509,20 +507,6 @@ impl Jobs {
         Ok(())
     }
 
-    /// Returns a job's program, or where it is, also when the job has ended; `None` for one that is not kept.
-    ///
-    /// # Errors
-    /// Failures of the store.
-    pub async fn program(&self, id: JobId) -> Result<Option<Blob>, Error> {
-        let entries = self.store.read(&[keys::request(id), keys::payload(id)]).await?;
-        let [Some(request), payload] = entries.as_slice() else { return Ok(None) };
-        Ok(match (stored::read_request(id, request)?.payload, payload) {
-            (Blob::Object(object), _) if object.bytes <= PROGRAM_BYTES => Some(Blob::Object(object)),
-            (Blob::Object(_), _) | (Blob::Inline(_), None) => None,
-            (Blob::Inline(_), Some(payload)) => Some(Blob::Inline(payload.value.clone())),
-        })
-    }
-
     /// Says whether somebody may yet need the object at `place`. What lies there for a while and nobody needs is left from
     /// a request that was never accepted, or from an attempt that did not count.
     ///
@@ -534,9 +518,8 @@ impl Jobs {
         match self.find(id).await {
             Ok(None) => Ok(false),
             Ok(Some((record, _))) => Ok(match &record.outcome {
-                _ if !record.state.terminal() => true,
-                Some(Outcome::Result(Blob::Object(object))) if object.path == place.as_str() => true,
-                _ => matches!(self.program(id).await?, Some(Blob::Object(object)) if object.path == place.as_str()),
+                Some(Outcome::Result(Blob::Object(object))) => object.path == place.as_str(),
+                _ => !record.state.terminal(),
             }),
             Err(error @ Error::Unreadable { .. }) => {
                 self.skip(&error);
@@ -693,7 +676,7 @@ fn replacement(revision: Revision, record: &JobRecord) -> Txn {
         // Compared so that a conflict shows it.
         let txn = txn.absent(keys::outcome(id)).put(keys::outcome(id), stored::outcome(record));
         let txn = txn.put(keys::ended(id, record.ended_at), stored::ended(record));
-        let txn = txn.delete(live).delete(keys::cancel(id));
+        let txn = txn.delete(live).delete(keys::payload(id)).delete(keys::cancel(id));
         return quota::settle(txn, record);
     }
     let txn = txn.put(live, stored::live(record));
@@ -993,7 +976,8 @@ pub(crate) mod tests {
         }
         let live = jobs.live().await.unwrap();
         assert_eq!((live.jobs.len(), live.unreadable), (1, 2));
-        assert_eq!(jobs.list(&[State::Queued]).await.unwrap(), [waits]);
+        let queued = jobs.list(&[State::Queued]).await.unwrap();
+        assert_eq!(queued.iter().map(|job| job.id).collect::<Vec<_>>(), [waits.id]);
         let ended = jobs.ended(10, "").await.unwrap();
         assert_eq!(ended.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [ends.id]);
         assert_eq!(jobs.unreadable(), 5);
@@ -1033,9 +1017,9 @@ pub(crate) mod tests {
         let (gone, kept): (Vec<_>, Vec<_>) = records.iter().partition(|record| old(record));
         let all = store.list("").await.unwrap();
         assert!(!all.iter().any(|entry| gone.iter().any(|record| entry.key.contains(&record.id.to_string()))));
-        // Request, program, log, outcome, the time of its end, and its submission; request, payload and live of who waits; and what the
+        // Request, log, outcome, the time of its end, and its submission; request, payload and live of who waits; and what the
         // ledger has of those that are forgotten.
-        assert_eq!(all.len(), kept.len() * 6 + 3 + 1);
+        assert_eq!(all.len(), kept.len() * 5 + 3 + 1);
     }
 
     #[tokio::test]
@@ -1120,11 +1104,7 @@ pub(crate) mod tests {
         assert!(writes.bytes <= 4096, "{} bytes", writes.bytes);
         let submission = keys::submission(&record.tenant, "8d1c5c4e-8d0c-4a3e-9a9f-3b6f4d1c5c4e");
         assert!(store.get(&submission).await.unwrap().is_some());
-        assert_eq!(jobs.program(id).await.unwrap(), Some(record.payload), "it is shown as long as the job's record");
-        let ended = jobs.find(id).await.unwrap().unwrap().0;
-        assert!(ended.payload.is_empty(), "nobody else has a use for it");
-        jobs.forget(&forgettable(&ended)).await.unwrap();
-        assert_eq!(jobs.program(id).await.unwrap(), None);
+        assert_eq!(store.get(&keys::payload(id)).await.unwrap(), None, "a program is not kept longer than its job");
     }
 
     #[tokio::test]

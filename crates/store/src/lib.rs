@@ -41,8 +41,8 @@ pub use fenced::Fenced;
 pub use history::History;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
-    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, PROGRAM_BYTES,
-    Position, Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
+    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, Position,
+    Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
 };
 pub use lease::{Lease, LeaseId};
 pub use measured::Measured;

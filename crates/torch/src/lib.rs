@@ -53,7 +53,7 @@ pub use tensor::{Head, Tensor};
 
 /// CUDA: how it is found and loaded, and whether a GPU answers.
 pub mod cuda {
-    pub use libtorch::cuda::{Cuda, Missing, Search, free_memory, release_memory};
+    pub use libtorch::cuda::{Cuda, Missing, Search, memory, release_memory};
 
     pub use crate::gpu::check;
 }

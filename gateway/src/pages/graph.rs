@@ -1,5 +1,5 @@
 //! `…/graph.svg` of a job: what its program does, drawn, for its own tenant; for who operates the server how far its passes go, and
-//! nothing of its text. It is there as long as the job's record, unless the program is large.
+//! nothing of its text. It is there until the job has ended, for then the program is kept no longer.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use program::Program;
 use store::JobRecord;
 
 use crate::explainer::Explainer;
+use crate::spool::HELD;
 use crate::submit::take_turn;
 use crate::{Error, Gateway};
 
@@ -23,36 +24,37 @@ pub enum Sees {
     Passes,
 }
 
-/// Shows the drawing of a job, where its program is kept. `path` is where the job is shown.
-///
-/// # Errors
-/// Failures of the store.
-pub async fn part(gateway: &Gateway, job: &JobRecord, path: &str, sees: Sees) -> Result<Markup, Error> {
+/// Shows the drawing of a job that has not ended, where it is there. `path` is where the job is shown.
+pub fn part(job: &JobRecord, path: &str, sees: Sees) -> Markup {
     let path = format!("{path}/graph.svg");
-    let there = gateway.jobs.program(job.id).await?.is_some();
     let (title, alt) = match sees {
         Sees::All => {
             ("What its program does", "What the program reads, computes and saves, and which layers its passes run")
         }
         Sees::Passes => ("How far its passes go", "Which layers the passes of the program run"),
     };
-    Ok(html! {
-        @if there { section {
+    html! {
+        @if there(job) { section {
             h2 { (title) }
             @if sees == Sees::Passes { p.note { "As read off its program before it runs. What that reads and computes is for its own tenant to see." } }
             a.graph href=(path) { img src=(path) loading="lazy" alt=(alt); }
         } }
-    })
+    }
+}
+
+fn there(job: &JobRecord) -> bool {
+    !job.state.terminal() && job.payload_bytes <= HELD as u64
 }
 
 /// Draws it.
 ///
 /// # Errors
-/// [`Error::NoJob`] where the program is not kept; failures of the stores.
+/// [`Error::NoJob`] where the program is not kept, or is too large; failures of the stores.
 pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord, sees: Sees) -> Result<String, Error> {
-    let kept = gateway.jobs.program(job.id).await?.ok_or(Error::NoJob)?;
+    // With its program, and as it is now.
+    let (job, _) = gateway.jobs.find(job.id).await?.filter(|(job, _)| there(job)).ok_or(Error::NoJob)?;
     let turn = take_turn(gateway, principal).await?;
-    let bytes = gateway.objects.load(&kept).await?;
+    let bytes = gateway.objects.load(&job.payload).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
         let program = Program::decode(&bytes).map_err(Error::internal)?;

@@ -191,7 +191,7 @@ pub async fn one(
     Ok(html! {
         h1 { "Job " span.id data-copy=(job.id) { (job.id) } span #stale.stale hidden {} }
         div #live data-live={ (path) "/live" } { (part(gateway, now, principal, job).await?) }
-        (graph::part(gateway, job, path, sees(principal, job)).await?)
+        (graph::part(job, path, sees(principal, job)))
         @if !job.state.terminal() { (end(path)) }
     })
 }

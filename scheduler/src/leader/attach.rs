@@ -185,8 +185,10 @@ impl Leader {
         self.orphans.remove(&hold.job);
         self.unsure.remove(&hold.job);
         self.bounds.has(&record.live(0));
-        // What could not be written before it came back is true no longer.
-        self.unsettled.retain(|report| !report.misses(hold.job, hold.token));
+        // What was not written before it came back is true no longer.
+        for reports in [&mut self.unsettled, &mut self.reports] {
+            reports.retain(|report| !report.misses(hold.job, hold.token));
+        }
         self.queue.adopt(&record.tenant);
         let now = self.pace.passed();
         let left = record.limits.run_time.saturating_sub(hold.ran) + self.config.grace;
@@ -195,7 +197,7 @@ impl Leader {
             HeldState::Writing => (Phase::Writing, AFTERWARDS),
             _ => (Phase::Given, self.config.start_time),
         };
-        if phase == Phase::Running && record.state != State::Running {
+        if phase != Phase::Given && record.state != State::Running {
             self.starts.push(Report::of(hold.job, hold.token, Told::Happened(Event::Started)));
         }
         let assigned = Assigned {

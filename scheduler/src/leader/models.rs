@@ -73,10 +73,14 @@ const AVOIDED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 /// How far the time at which a model is expected has to move to be told again.
 const MOVED: Duration = Duration::from_secs(5);
 
-/// How often the jobs of a node are shown, and what it measured: of few nodes more often than of many, of which so many are in the
-/// shorter of the times.
+/// How often the jobs of a node are shown: of few nodes more often than of many, of which so many are in the shorter of the times.
 const SHOWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 const NODES: u32 = 200;
+
+/// How often what a node measured and how far its jobs are is shown where nothing else changes: of ten nodes, and of more so often
+/// that all together are two writes a second.
+const MEASURED: Duration = Duration::from_secs(5);
+const MEASURED_BY_EACH: Duration = Duration::from_millis(500);
 
 impl Hosted {
     pub fn new(models: Models, specifications: Specifications, nodes: Nodes) -> Self {
@@ -742,20 +746,26 @@ impl Leader {
         let mut parts = self.parts();
         let count = u32::try_from(self.crew.iter().count()).unwrap_or(u32::MAX);
         let shown = (SHOWN.0 * count / NODES).clamp(SHOWN.0, SHOWN.1);
+        let measured = MEASURED.max(MEASURED_BY_EACH * count);
         for (_, member) in self.crew.iter() {
             let node = node_record(member, parts.remove(&member.worker).unwrap_or_default());
             let due = match self.hosted.shown.get(&member.worker) {
                 Some((Some(before), at)) => {
                     // What changes all the time does not count.
-                    let lasting = |node: &NodeRecord| {
-                        let (replicas, memory, progress) = Default::default();
-                        NodeRecord { jobs: 0, replicas, memory, progress, ..node.clone() }
+                    let steady = |node: &NodeRecord| {
+                        let (memory, progress) = Default::default();
+                        NodeRecord { memory, progress, ..node.clone() }
                     };
-                    let other = lasting(before) != lasting(&node);
+                    let (was, is) = (steady(before), steady(&node));
+                    let lasting = |node: &NodeRecord| NodeRecord { jobs: 0, replicas: Vec::new(), ..node.clone() };
+                    let first = before.memory.is_empty() && !node.memory.is_empty();
+                    let other = first || lasting(&was) != lasting(&is);
                     let stages = |node: &NodeRecord| -> Vec<(ModelKey, String, u64)> {
                         node.replicas.iter().map(|it| (it.model.clone(), it.stage.clone(), it.bytes)).collect()
                     };
-                    other || stages(before) != stages(&node) || (*before != node && *at + shown <= now)
+                    let due = |every: Duration| *at + every <= now;
+                    let moved = was != is && due(shown) || *before != node && due(measured);
+                    other || stages(&was) != stages(&is) || moved
                 }
                 _ => true,
             };
