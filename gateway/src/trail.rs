@@ -272,7 +272,24 @@ pub fn acted(what: String, answer: impl IntoResponse) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use store::{Jobs, MemoryStore};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_beside_answers_is_there_at_the_end() {
+        let trail = Trail::new(Jobs::new(Arc::new(MemoryStore::new(1))).audit());
+        for address in ["one", "two"] {
+            let (at, address) = (unix_millis(), address.to_owned());
+            let entry = AuditEntry { at, address, status: 404, count: 1, ..AuditEntry::default() };
+            assert!(trail.note(Noted::Refused(entry)).await.is_ok());
+        }
+        trail.flush(u64::MAX).await;
+        let (written, _) = trail.audit.list(&AuditWanted::default(), None, 10).await.unwrap();
+        assert_eq!(written.len(), 2);
+    }
 
     #[test]
     fn a_flood_of_refusals_is_few_entries_and_every_one_is_counted() {
