@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use futures::future::join_all;
 use gateway::metrics;
 use health::Health;
 use reqwest::Method;
@@ -49,6 +50,9 @@ const READY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a job has ended.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long it is tried to end a job that nobody waits for any more.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// What came of a run.
 struct Run {
@@ -99,27 +103,27 @@ pub fn run(canary: &Canary) -> Result<ExitCode> {
     })
 }
 
-/// Asks each model once, one after another.
+/// Asks each model once, all at the same time: however many do not answer, a round takes no longer than one.
 async fn round(canary: &Canary) -> Vec<Run> {
     let models = match asked(canary).await {
         Ok(models) => models,
         // Nobody knows what there is: that is as wrong as if none answered.
         Err(error) => {
-            let (model, why) = (NOBODY.to_owned(), Some(format!("{error:#}")));
-            return vec![counted(Run { model, outcome: "unreached", why, time: Duration::ZERO })];
+            let (outcome, why) = unheard(&error);
+            return vec![counted(Run { model: NOBODY.to_owned(), outcome, why: Some(why), time: Duration::ZERO })];
         }
     };
-    let mut runs = Vec::with_capacity(models.len());
-    for model in models {
-        prepare(&model);
-        let began = Instant::now();
-        let (outcome, why) = match asks(canary, &model).await {
-            Ok(()) => ("completed", None),
-            Err((outcome, why)) => (outcome, Some(why)),
-        };
-        runs.push(counted(Run { model, outcome, why, time: began.elapsed() }));
-    }
-    runs
+    join_all(models.into_iter().map(|model| sing(canary, model))).await
+}
+
+async fn sing(canary: &Canary, model: String) -> Run {
+    prepare(&model);
+    let began = Instant::now();
+    let (outcome, why) = match asks(canary, &model).await {
+        Ok(()) => ("completed", None),
+        Err((outcome, why)) => (outcome, Some(why)),
+    };
+    counted(Run { model, outcome, why, time: began.elapsed() })
 }
 
 /// Returns which models are asked.
@@ -144,7 +148,7 @@ async fn asks(canary: &Canary, model: &str) -> Result<(), Nothing> {
         Ok(answered) => answered,
         Err(_) => {
             // It may have ended this instant; and where nobody answers, the limits of its tenant end it.
-            let _ = timeout(canary.patience, server.ask(Method::DELETE, &["jobs", &job], None)).await;
+            let _ = timeout(LEAVE, server.ask(Method::DELETE, &["jobs", &job], None)).await;
             Err(late())
         }
     }

@@ -318,13 +318,15 @@ impl Server {
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match (status, body["error"].as_str()) {
             (StatusCode::UNAUTHORIZED, Some(sentence)) if matches!(shown, Some(Shown::Token(_))) => {
-                anyhow!("the server at {} says: {sentence}: `vitrine login --oidc` does that", self.address())
+                let host = self.address();
+                Refusal(format!("the server at {host} says: {sentence}: `vitrine login --oidc` does that")).into()
             }
-            (StatusCode::UNAUTHORIZED, Some(_)) => anyhow!(
+            (StatusCode::UNAUTHORIZED, Some(_)) => Refusal(format!(
                 "the server at {} does not know this API key, or it has expired; look at --key or VITRINE_API_KEY, or ask \
                  the server's operator for a new one",
                 self.address()
-            ),
+            ))
+            .into(),
             (_, Some(sentence)) => Refusal(sentence.to_owned()).into(),
             (status, None) => self.stranger(&format!("it answers {status}")),
         }

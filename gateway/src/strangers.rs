@@ -1,6 +1,7 @@
 //! Connections that have shown no valid key yet. There are only so many: who comes when all places are taken gets that of
 //! another, so that nobody with a key waits behind those who have none.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ pub struct Strangers {
 struct State {
     /// By where they come from, oldest first.
     networks: HashMap<IpAddr, Places>,
-    /// How many come from where.
-    counts: BTreeSet<(usize, IpAddr)>,
+    /// How many come from where. Among equals, whose oldest came first is last.
+    counts: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
     all: usize,
     last: u64,
 }
@@ -61,7 +62,7 @@ impl Strangers {
     }
 
     /// Ends one of them for who needs its room: of those of whoever has most, the one that has been here for the longest, if
-    /// that is so long.
+    /// that is so long. Where several have as many, it is the oldest of all of theirs.
     pub fn make_room(&self, time: Duration) {
         self.lock().make_room(time);
     }
@@ -73,7 +74,7 @@ impl Strangers {
 
 impl State {
     fn make_room(&mut self, time: Duration) {
-        let Some((_, network)) = self.counts.last().copied() else { return };
+        let Some((_, _, network)) = self.counts.last().copied() else { return };
         self.change(network, |places| {
             if let Some(oldest) = places.first_entry().filter(|oldest| oldest.get().0.elapsed() >= time) {
                 oldest.remove().1.cancel();
@@ -82,16 +83,22 @@ impl State {
     }
 
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut Places)) {
+        let count = |places: &Places| {
+            let oldest = places.first_key_value().map(|(number, _)| *number);
+            oldest.map(|oldest| (places.len(), Reverse(oldest), network))
+        };
         let places = self.networks.entry(network).or_default();
-        let before = places.len();
+        let before = (places.len(), count(places));
         change(places);
-        let after = places.len();
-        self.counts.remove(&(before, network));
-        match after {
-            0 => drop(self.networks.remove(&network)),
-            _ => drop(self.counts.insert((after, network))),
+        let after = (places.len(), count(places));
+        if let Some(before) = before.1 {
+            self.counts.remove(&before);
         }
-        self.all = self.all + after - before;
+        match after.1 {
+            None => drop(self.networks.remove(&network)),
+            Some(after) => drop(self.counts.insert(after)),
+        }
+        self.all = self.all + after.0 - before.0;
     }
 }
 
@@ -145,5 +152,16 @@ mod tests {
         drop((crowd, single, next, last));
         let state = strangers.lock();
         assert!(state.all == 0 && state.networks.is_empty() && state.counts.is_empty());
+    }
+
+    #[test]
+    fn where_all_have_as_many_the_oldest_goes_whatever_its_address() {
+        let strangers = Strangers::new(3);
+        let mut here: Vec<_> = [9, 1, 200].into_iter().map(|last| strangers.enter(address(last))).collect();
+        for (ended, next) in [100, 250, 2].into_iter().enumerate() {
+            here.push(strangers.enter(address(next)));
+            let gone: Vec<bool> = here.iter().map(|(_, gone)| gone.is_cancelled()).collect();
+            assert!(gone.iter().enumerate().all(|(at, gone)| *gone == (at <= ended)), "{gone:?}");
+        }
     }
 }

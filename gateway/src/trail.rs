@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth::User;
@@ -16,7 +16,6 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use store::{Audit, AuditEntry, AuditPlace, AuditWanted};
-use tokio::sync::RwLock;
 use tokio_util::task::TaskTracker;
 
 use crate::authenticate::{Caller, Peer};
@@ -40,9 +39,8 @@ pub struct Act(pub String);
 pub struct Trail {
     audit: Audit,
     refusals: [Mutex<Refusals>; 2],
-    /// Held by what is being written beside answers.
-    writing: Arc<RwLock<()>>,
-    tasks: TaskTracker,
+    /// What is being written beside answers.
+    writing: TaskTracker,
 }
 
 /// What belongs into the trail.
@@ -76,7 +74,10 @@ struct Refusals {
 impl Trail {
     #[must_use]
     pub fn new(audit: Audit) -> Self {
-        Self { audit, refusals: Default::default(), writing: Arc::default(), tasks: TaskTracker::new() }
+        let writing = TaskTracker::new();
+        // Only then can its end be waited for; it takes tasks all the same.
+        writing.close();
+        Self { audit, refusals: Default::default(), writing }
     }
 
     /// Writes what was done or refused.
@@ -99,13 +100,8 @@ impl Trail {
         if !hides {
             write(&self.audit, entries).await;
         } else if !entries.is_empty() {
-            // Where somebody waits for what is being written, this is later.
-            let writing = Arc::clone(&self.writing).try_read_owned();
             let audit = self.audit.clone();
-            self.tasks.spawn(async move {
-                write(&audit, entries).await;
-                drop(writing);
-            });
+            self.writing.spawn(async move { write(&audit, entries).await });
         }
         Ok(())
     }
@@ -141,9 +137,9 @@ impl Trail {
         self.written().await;
     }
 
-    /// Waits until what was refused here before is written.
+    /// Waits until what was refused here before is written; what comes meanwhile, too, of which a minute has little.
     async fn written(&self) {
-        drop(self.writing.write().await);
+        self.writing.wait().await;
     }
 
     fn lock(&self, stranger: usize) -> MutexGuard<'_, Refusals> {
@@ -276,7 +272,24 @@ pub fn acted(what: String, answer: impl IntoResponse) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use store::{Jobs, MemoryStore};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_beside_answers_is_there_at_the_end() {
+        let trail = Trail::new(Jobs::new(Arc::new(MemoryStore::new(1))).audit());
+        for address in ["one", "two"] {
+            let (at, address) = (unix_millis(), address.to_owned());
+            let entry = AuditEntry { at, address, status: 404, count: 1, ..AuditEntry::default() };
+            assert!(trail.note(Noted::Refused(entry)).await.is_ok());
+        }
+        trail.flush(u64::MAX).await;
+        let (written, _) = trail.audit.list(&AuditWanted::default(), None, 10).await.unwrap();
+        assert_eq!(written.len(), 2);
+    }
 
     #[test]
     fn a_flood_of_refusals_is_few_entries_and_every_one_is_counted() {

@@ -267,6 +267,11 @@ fn the_command_line_says_what_is_wrong_and_what_to_do() {
     contains(&said(vitrine(&["whoami"]).env("VITRINE_HOST", &first.url)), &["no API key was given", "VITRINE_API_KEY"]);
     let wrong = ["whoami", "--host", &first.url, "--key", "wrong"];
     contains(&said(&mut vitrine(&wrong)), &[&first.url, "does not know this API key"]);
+    // Who is told no has been heard.
+    let canary = ["canary", "--every", "0s", "--host", &first.url, "--key", "wrong"];
+    let output = vitrine(&canary).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    contains(&text(&output.stdout), &["none refused after", "does not know this API key"]);
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = ["tenant", "list", "--host", &format!("http://{free}"), "--key", "x"];

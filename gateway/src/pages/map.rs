@@ -160,10 +160,13 @@ fn drawing(place: &Place<'_>) -> String {
         }
     }
     if let Some(memory) = place.memory {
-        let all: u64 = memory.kinds.iter().map(|(_, bytes)| *bytes).sum();
+        let told: u64 = memory.kinds.iter().map(|(_, bytes)| *bytes).sum();
+        // Of GPUs nobody tells what else lies there; but what models may take is there.
+        let all = told.max(place.room);
+        let untold = ("other".to_owned(), all - told);
         rect("class=\"room\"", MEMORY, 1, HEIGHT, "");
         let mut bottom = HEIGHT + 1;
-        for (kind, lying) in memory.kinds.iter().filter(|(kind, lying)| kind != "free" && *lying > 0) {
+        for (kind, lying) in memory.kinds.iter().chain([&untold]).filter(|(kind, lying)| kind != "free" && *lying > 0) {
             let height = scaled(*lying, all).min(bottom - 1);
             bottom -= height;
             if let Some((kind, _)) = KINDS.iter().find(|(known, _)| known == kind) {

@@ -66,7 +66,8 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         // A value that logs while it is written has a line of its own.
-        let (mut line, mut text) = LINE.take();
+        // At the end of a thread there is no memory of the last one.
+        let (mut line, mut text) = LINE.try_with(RefCell::take).unwrap_or_default();
         line.clear();
         line.print("timestamp", &humantime::format_rfc3339_micros(SystemTime::now()));
         line.put("level", event.metadata().level().as_str());
@@ -86,7 +87,7 @@ where
         // Nobody is left to tell if this fails.
         let _ = (self.writer)().write_all(&text);
         if text.capacity() <= KEPT {
-            LINE.set((line, text));
+            let _ = LINE.try_with(|kept| kept.replace((line, text)));
         }
     }
 }
