@@ -580,7 +580,9 @@ fn forget(program: Program) {
         std::thread::Builder::new().name("forget".into()).spawn(task).ok().map(|_| queue)
     });
     // Where no thread can be had for it, it goes here and now.
-    drop(QUEUE.as_ref().map(|queue| queue.send(program)));
+    if let Some(queue) = QUEUE.as_ref() {
+        drop(queue.send(program));
+    }
 }
 
 /// Says why a job failed.
