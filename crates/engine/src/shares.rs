@@ -168,8 +168,8 @@ impl Shares {
             self.nobody_waits();
         } else if self.first.as_ref() != Some(first) {
             self.first = Some(first.clone());
-            // What others were granted, or owe, was another's time.
-            self.granted = 0.0;
+            // What was granted was of another's time; what is owed, who was first then may owe now.
+            self.granted = self.granted.min(0.0);
         }
         // Those who want no pass now take no part of it.
         let others = others.min(1).max(loads.len() - 1);

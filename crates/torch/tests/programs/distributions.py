@@ -1,6 +1,9 @@
 #### moments and densities
+import warnings
 import torch
 import torch.distributions as D
+# Samples of a Wishart distribution may be told to be singular.
+warnings.simplefilter("ignore")
 t = torch.tensor
 def show(name, d, value):
     print(name, type(d).__name__)
