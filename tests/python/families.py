@@ -1,7 +1,8 @@
 """Compares local nnsight and the server on a random model of each family, by the client that researchers use.
 
     families.py make FOLDER [SEED]   writes the models; with a seed, of settings that it draws (random_settings.py)
-    families.py compare FOLDER       compares them with what the server hosts as family/NAME
+    families.py compare FOLDER [OWNER...]
+                                     compares them with what the server hosts as OWNER/NAME, of each owner; family by itself
 
 Of each model: every module's arguments and output; every operation of the forwards of the model, of its base model, of a layer, of its
 attention, its feed-forward block and its norms, and of the functions that these call, with their names; the logits of prompts
@@ -103,11 +104,11 @@ EXPERTS = {"mixtral", "qwen3_moe", "gpt_oss"}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
-def make(folder, seed=None):
+def make(folder, seeds):
     logging.disable_progress_bar()
     tokenizer = ROOT / ".models/float32/tiny-gpt2"
     for name, settings in FAMILIES.items():
-        if seed is not None:
+        for seed in seeds:
             settings = draw(name, seed)
             if unknown := unknown_fields(name, settings):
                 sys.exit(f"{name}: random_settings.py does not say of {', '.join(unknown)} whether it matters")
@@ -123,13 +124,14 @@ def make(folder, seed=None):
     print(" ".join(FAMILIES))
 
 
-def compare(folder):
+def compare(folder, owners):
+    owners = owners or ["family"]
     only = os.environ.get("FAMILIES", " ".join(FAMILIES)).split()
     failed = 0
     for name in only:
         for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
-            remote = LanguageModel(f"family/{name}", attn_implementation=attention)
+            remotes = {owner: LanguageModel(f"{owner}/{name}", attn_implementation=attention) for owner in owners}
             plain = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation=attention)
             plan = Plan(places(local), *operations(plain.eval(), local))
             tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
@@ -142,12 +144,16 @@ def compare(folder):
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
             for task in tasks:
-                try:
-                    why = difference(task(local, False, plan), task(remote, True, plan))
-                except Exception as error:  # noqa: BLE001
-                    why = f"{type(error).__name__}: {error}"
-                failed += why is not None
-                print(f"{'ok  ' if why is None else 'FAIL'} {name} {attention} {task.__name__}" + (f": {why}" if why else ""), flush=True)
+                expected = None
+                for owner, remote in remotes.items():
+                    try:
+                        if expected is None:
+                            expected = task(local, False, plan)
+                        why = difference(expected, task(remote, True, plan))
+                    except Exception as error:  # noqa: BLE001
+                        why = f"{type(error).__name__}: {error}"
+                    failed += why is not None
+                    print(f"{'ok  ' if why is None else 'FAIL'} {owner}/{name} {attention} {task.__name__}" + (f": {why}" if why else ""), flush=True)
     print(f"{failed} failed")
     sys.exit(failed > 0)
 
@@ -788,4 +794,4 @@ def difference(want, got, place=""):
 
 
 if __name__ == "__main__":
-    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:])
