@@ -51,6 +51,7 @@ pub mod python;
 mod run;
 pub mod settings;
 pub mod shape;
+mod shared_pass;
 mod shares;
 mod shown;
 mod source;
