@@ -48,7 +48,7 @@ BY_TYPE = {
 }
 TYPES = ["sliding_attention", "full_attention", "sliding_attention"]
 FAMILIES = {
-    "gpt2": dict(OLD, n_inner=72),
+    "gpt2": dict(OLD, n_inner=72, add_cross_attention=True),
     "llama": dict(COMMON, attention_bias=True, head_dim=12),
     "qwen2": dict(COMMON, use_sliding_window=True, sliding_window=6, max_window_layers=1),
     "qwen3": dict(COMMON, head_dim=14, tie_word_embeddings=True),
@@ -58,7 +58,8 @@ FAMILIES = {
         attn_logit_softcapping=5.0,
     ),
     "gemma3_text": dict(
-        COMMON, head_dim=12, sliding_window=6, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE
+        COMMON, head_dim=12, sliding_window=10, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE,
+        use_bidirectional_attention=True,
     ),
     "gemma3": dict(
         text_config=dict(
@@ -76,9 +77,9 @@ FAMILIES = {
             short_factor=[1.0, 1.1, 1.2, 1.4, 1.6], long_factor=[1.0, 2.0, 3.0, 5.0, 8.0],
         ),
     ),
-    "gpt_neox": dict(COMMON, rotary_pct=0.4),
+    "gpt_neox": dict(COMMON, rotary_pct=0.4, is_causal=False),
     "gptj": dict(OLD, rotary_dim=6),
-    "olmo2": dict(COMMON, attention_bias=True),
+    "olmo2": dict(COMMON, attention_bias=True, output_hidden_states=True),
     "olmo3": dict(COMMON, sliding_window=6, layer_types=TYPES),
     "mixtral": dict(COMMON, num_local_experts=5, num_experts_per_tok=2),
     "qwen3_moe": dict(
@@ -92,6 +93,9 @@ LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
 FUNCTIONS = ("attention_interface_1", "self__attn_0")
 # Functions that the server does not show from inside: they only give tensors another form.
 UNKNOWN_FUNCTIONS = ("_split_heads", "_merge_heads", "_get_embed_positions", "load_balancing_loss_func")
+# What functions compute that are made here and called while masks are, by which nnsight goes in another order.
+UNKNOWN_FUNCTIONS += ("_bidirectional_window_overlay",)
+CALLED_ELSEWHERE = ("torch_tensor_0",)
 # What holds memory that nobody has written to, and what is called with it.
 UNWRITTEN = [("self__upcast_and_reordered_attn_0", name) for name in ("torch_empty_0", "attn_weights_0")]
 GIVEN_UNWRITTEN = [("self__upcast_and_reordered_attn_0", "torch_baddbmm_0")]
@@ -198,7 +202,7 @@ def operations(model, local):
             if plain and known and getattr(function, "__module__", "").startswith(INSIDE):
                 function, _ = source.instrument(function, noted(at))
             value = function(*args, **kwargs)
-            if (place, name) not in seen and shows(value) and not (by_type and name in BY_HASH) and (place.split(".")[-1], name) not in UNWRITTEN:
+            if (place, name) not in seen and name not in CALLED_ELSEWHERE and shows(value) and not (by_type and name in BY_HASH) and (place.split(".")[-1], name) not in UNWRITTEN:
                 seen.append((place, name))
             return value
 
@@ -623,7 +627,7 @@ def logits(model, remote, _):
 def generation(model, remote, _):
     with model.generate(PROMPTS[0], max_new_tokens=10, do_sample=False, remote=remote) as tracer:
         ids = tracer.result.save()
-    return ids
+    return tensors(ids)
 
 
 def packed(model, remote, _):
@@ -700,7 +704,7 @@ def over_the_window(model, remote, _):
         for _ in tracer.iter[0:10]:
             seen.append(model.lm_head.output[:, -1])
         ids = tracer.result.save()
-    return [tensors(list(seen)), ids]
+    return [tensors(list(seen)), tensors(ids)]
 
 
 def uncached(model, remote, _):
@@ -709,7 +713,7 @@ def uncached(model, remote, _):
     with model.trace(PROMPTS[0], use_cache=False, remote=remote):
         saved = model.lm_head.output.save()
         kept = [model.output.past_key_values is None].save()
-    return [ids, list(kept), tensors(saved)]
+    return [tensors(ids), list(kept), tensors(saved)]
 
 
 def states(model, remote, _):
@@ -732,7 +736,7 @@ def edited_midway(model, remote, plan):
                 hidden[0] = hidden[0] * -2
             seen.append(model.lm_head.output[:, -1])
         ids = tracer.result.save()
-    return [tensors(list(seen)), ids]
+    return [tensors(list(seen)), tensors(ids)]
 
 
 def gradients(model, remote, plan):

@@ -20,16 +20,16 @@ UNUSED = set(
     "summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout embd_pdrop resid_pdrop attn_pdrop "
     "attention_dropout hidden_dropout bos_token_id boi_token_index eoi_token_index transformers_version _name_or_path id2label "
     "label2id problem_type architectures dtype chunk_size_feed_forward is_encoder_decoder model_type _sliding_window_pattern "
-    # What is refused where it is set, by name.
-    "add_cross_attention use_bidirectional_attention "
     # What calls ask for: where all do, transformers fails in the second step of a padded batch.
     "output_router_logits "
-    # What the model with its head says of what it returns.
-    "return_dict output_hidden_states output_attentions vision_config".split()
+    # Where it is false, transformers fails; and what is for images.
+    "return_dict vision_config".split()
 )
 # Whose heads have a width of their own.
 OWN_HEADS = {"llama", "qwen3", "mistral", "gemma2", "gemma3_text", "mixtral", "qwen3_moe", "gpt_oss"}
 EXPERTS = ("mixtral", "qwen3_moe", "gpt_oss")
+# transformers saves no model that returns weights and does not compute them, as sdpa does not.
+EAGER_ONLY = ("gemma2", "gptj", "gpt_oss")
 ROPES = ["default", "linear", "dynamic", "llama3", "yarn", "longrope"]
 
 
@@ -79,6 +79,22 @@ def draw(name, seed, vocabulary=VOCABULARY):
                 hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
             ),
         )  # fmt: skip
+    own = draw_own(name, of, vocabulary)
+    # After all others, of which the same are drawn by the same seed.
+    own["output_hidden_states"] = of.random() < 0.3
+    if name in EAGER_ONLY:
+        own["output_attentions"] = of.random() < 0.3
+    if of.random() < 0.4:
+        own["is_causal"] = of.random() < 0.3
+    if name in ("gemma2", "gemma3_text"):
+        own["use_bidirectional_attention"] = of.choice([True, False])
+    if name == "gpt2":
+        own["add_cross_attention"] = of.choice([True, False])
+    return own
+
+
+def draw_own(name, of, vocabulary):
+    """Draws the settings that are the family's own."""
     layers = of.randint(3, 4)
     heads = of.choice([1, 2, 3, 4, 6, 8])
     key_heads = of.choice([count for count in range(1, heads + 1) if heads % count == 0])
@@ -174,7 +190,7 @@ def unknown_fields(name, settings):
     config = AutoConfig.for_model(name, **settings)
     fields = set(config.to_dict())
     aliases = dict(config.attribute_map)
-    drawn = set(settings) | {aliases.get(key, key) for key in settings}
+    drawn = set(settings) | {aliases.get(key, key) for key in settings} | {"output_hidden_states", "output_attentions"}
     if name != "gemma3":
         # Where there are none, a family may still have them as a property.
         drawn |= {"head_dim"} if name not in OWN_HEADS else set()

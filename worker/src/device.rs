@@ -186,6 +186,10 @@ impl<E: Engine> Engine for Watched<E> {
     fn idle(&self) -> bool {
         self.engine.idle()
     }
+
+    fn waits(&self) -> bool {
+        self.engine.waits()
+    }
 }
 
 #[cfg(test)]

@@ -331,10 +331,14 @@ impl ModelThread {
         mut pace: Option<&mut Pace>,
     ) -> Option<Finding> {
         loop {
-            if engine.idle() {
-                match wait(&mut orders.borrow_mut(), pace.as_deref().map(Pace::due)) {
+            if engine.idle() || engine.waits() {
+                let until = pace.as_deref().filter(|_| engine.idle()).map(Pace::due);
+                match wait(&mut orders.borrow_mut(), until, !engine.idle()) {
                     Waited::Order(order) => take(engine, order, jobs),
-                    Waited::Ended => return None,
+                    Waited::Ended if engine.idle() => return None,
+                    // What was submitted comes to its end.
+                    Waited::Ended => std::thread::park(),
+                    Waited::Woken => {}
                     Waited::Due => match pace.as_deref_mut().and_then(Pace::look) {
                         Some(why) => return Some(Finding::Weights(why)),
                         None => continue,
@@ -385,12 +389,14 @@ enum Waited {
     Order(Order),
     /// It is time for something else.
     Due,
+    /// Somebody else has woken the thread.
+    Woken,
     /// Nobody gives orders any more.
     Ended,
 }
 
-/// Waits for an order, until some time if there is one.
-fn wait(orders: &mut Receiver<Order>, until: Option<Instant>) -> Waited {
+/// Waits for an order, until some time if there is one; or for whoever wakes the thread.
+fn wait(orders: &mut Receiver<Order>, until: Option<Instant>, for_others: bool) -> Waited {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     loop {
         match orders.poll_recv(&mut Context::from_waker(&waker)) {
@@ -402,6 +408,10 @@ fn wait(orders: &mut Receiver<Order>, until: Option<Instant>) -> Waited {
             None => std::thread::park(),
             Some(Duration::ZERO) => return Waited::Due,
             Some(left) => std::thread::park_timeout(left),
+        }
+        if for_others {
+            // Of an order, the next look tells.
+            return Waited::Woken;
         }
     }
 }
@@ -633,6 +643,10 @@ mod tests {
 
         fn idle(&self) -> bool {
             self.0.idle()
+        }
+
+        fn waits(&self) -> bool {
+            self.0.waits()
         }
     }
 

@@ -569,7 +569,7 @@ impl Worker {
         }
         running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
         running.stopping = Instant::now().checked_add(self.config.let_go);
-        if !out_of_time && let Some(orders) = self.hosted.orders(&running.model) {
+        if let Some(orders) = self.hosted.orders(&running.model) {
             // A thread that ended has no job to cancel.
             let _ = orders.send(Order::Cancel(job)).await;
         }

@@ -56,7 +56,7 @@ impl Adapter {
     pub fn open<M: Model>(
         job: &JobState<M>,
         machine: &Machine,
-        adapters: &RefCell<Adapters>,
+        adapters: &Adapters,
         name: &str,
     ) -> Result<Self, Raise> {
         let mut additions = Vec::new();

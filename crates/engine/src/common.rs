@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::adapters::Adapters;
+use crate::kept::Kept;
 use crate::location::Order;
 use crate::metrics::Series;
 use crate::model::Model;
@@ -16,7 +17,7 @@ pub struct Common<M: Model> {
     pub order: Rc<Order>,
     pub settings: Settings,
     pub trunks: RefCell<Trunks>,
-    pub adapters: RefCell<Adapters>,
+    pub adapters: Adapters,
     pub room: Room,
     pub series: Series,
     groups: Cell<u64>,
@@ -37,8 +38,8 @@ impl<M: Model> Common<M> {
         let order = Rc::new(Order::new(model.schema()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
         let series = Series::of(&settings.model);
-        let trunks = RefCell::new(Trunks::new(settings.kept.clone(), series.trunks));
-        let adapters = RefCell::new(Adapters::new(settings.kept.clone()));
+        let kept = Rc::new(RefCell::new(Kept::new(settings.kept.clone(), series.trunks)));
+        let (trunks, adapters) = (RefCell::new(Trunks::new(&kept)), Adapters::new(&kept));
         Self { model, order, settings, trunks, adapters, room, series, groups: Cell::new(0) }
     }
 

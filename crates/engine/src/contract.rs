@@ -33,6 +33,9 @@ pub trait Engine {
 
     /// Returns whether there is nothing to do.
     fn idle(&self) -> bool;
+
+    /// Returns whether there is nothing to do until other threads are done with what jobs wait for: they unpark this one then.
+    fn waits(&self) -> bool;
 }
 
 /// One program to run.

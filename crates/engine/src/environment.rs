@@ -74,6 +74,10 @@ impl<M: Model> interpreter::Environment for Environment<M> {
     fn rest(&self) {
         self.job.turn.rest();
     }
+
+    fn rest_until(&self, until: &Rc<dyn Fn() -> bool>) {
+        self.job.turn.rest_until(until);
+    }
 }
 
 /// Makes the error for an importable name that this server does not have.

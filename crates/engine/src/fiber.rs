@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -13,8 +14,14 @@ const STACK_BYTES: usize = 64 << 20;
 /// Stack for what only begins a fiber, or switches to or from one; unwinding begins there, too.
 const SWITCH_BYTES: usize = 256 << 10;
 
+/// What a fiber waits for that stops; `None` for nothing.
+type Until = Option<Rc<dyn Fn() -> bool>>;
+
 /// A computation that stops where it calls [`pause`]. Dropped before its end, it is unwound.
-pub struct Fiber(Option<Coroutine<(), (), ()>>);
+pub struct Fiber {
+    coroutine: Option<Coroutine<(), Until, ()>>,
+    until: Until,
+}
 
 impl Fiber {
     /// Makes a fiber that has not begun.
@@ -23,12 +30,18 @@ impl Fiber {
     /// When there is no room for a stack.
     pub fn new(body: impl FnOnce() + 'static) -> std::io::Result<Self> {
         let stack = DefaultStack::new(SWITCH_BYTES)?;
-        Ok(Self(Some(Coroutine::with_stack(stack, move |yielder, ()| {
+        let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             RUNNING.set(Some(NonNull::from(yielder)));
             let _nobody = Leave(None);
             // On a stack that `stacker` knows the end of.
             stacker::grow(STACK_BYTES, body);
-        }))))
+        });
+        Ok(Self { coroutine: Some(coroutine), until: None })
+    }
+
+    /// Returns whether it can go on: it has not stopped for something that is yet to be.
+    pub fn is_ready(&self) -> bool {
+        self.until.as_ref().is_none_or(|until| until())
     }
 
     /// Goes on until the next pause, or to the end. Returns whether there is more.
@@ -36,30 +49,36 @@ impl Fiber {
     /// # Panics
     /// When the fiber does.
     pub fn go_on(&mut self) -> bool {
-        let Some(coroutine) = &mut self.0 else { return false };
+        let Some(coroutine) = &mut self.coroutine else { return false };
         let _around = Leave(RUNNING.take());
-        let paused = matches!(switch(|| coroutine.resume(())), CoroutineResult::Yield(()));
-        if !paused {
-            self.0 = None;
+        self.until = None;
+        match switch(|| coroutine.resume(())) {
+            CoroutineResult::Yield(until) => {
+                self.until = until;
+                true
+            }
+            CoroutineResult::Return(()) => {
+                self.coroutine = None;
+                false
+            }
         }
-        paused
     }
 }
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        if let Some(coroutine) = self.0.take() {
+        if let Some(coroutine) = self.coroutine.take() {
             let _around = Leave(RUNNING.take());
             switch(|| drop(coroutine));
         }
     }
 }
 
-/// Stops the fiber that calls this, until it is told to go on. Returns whether it was: elsewhere, and while a panic
-/// unwinds, this does nothing.
+/// Stops the fiber that calls this, until it is told to go on, which need not be before something is so. Returns whether it was
+/// stopped: elsewhere, and while a panic unwinds, this does nothing.
 ///
 /// No foreign frame may be between the fiber's beginning and here.
-pub fn pause() -> bool {
+pub fn pause(until: Option<&Rc<dyn Fn() -> bool>>) -> bool {
     if std::thread::panicking() {
         return false;
     }
@@ -70,18 +89,18 @@ pub fn pause() -> bool {
     // and removed when the closure returns or unwinds.
     #[expect(unsafe_code, reason = "the yielder is lent to a closure, and the code that pauses is far below it")]
     let lent = unsafe { yielder.as_ref() };
-    switch(|| lent.suspend(()));
+    switch(|| lent.suspend(until.cloned()));
     RUNNING.set(Some(yielder));
     true
 }
 
 thread_local! {
     /// How to stop the fiber whose code runs on this thread.
-    static RUNNING: Cell<Option<NonNull<Yielder<(), ()>>>> = const { Cell::new(None) };
+    static RUNNING: Cell<Option<NonNull<Yielder<(), Until>>>> = const { Cell::new(None) };
 }
 
 /// Sets who runs, when dropped.
-struct Leave(Option<NonNull<Yielder<(), ()>>>);
+struct Leave(Option<NonNull<Yielder<(), Until>>>);
 
 impl Drop for Leave {
     fn drop(&mut self) {
@@ -108,7 +127,7 @@ mod tests {
         Fiber::new(move || {
             for turn in 0..3 {
                 heard.borrow_mut().push(format!("{name}{turn}"));
-                pause();
+                pause(None);
             }
         })
         .unwrap_or_else(|error| panic!("{error}"))
@@ -121,7 +140,26 @@ mod tests {
         assert!(a.go_on() && b.go_on() && b.go_on() && a.go_on() && a.go_on() && b.go_on());
         assert!(!a.go_on() && !b.go_on() && !a.go_on());
         assert_eq!(*heard.borrow(), ["a0", "b0", "b1", "a1", "a2", "b2"]);
-        assert!(!pause(), "nothing pauses outside of a fiber");
+        assert!(!pause(None), "nothing pauses outside of a fiber");
+    }
+
+    #[test]
+    fn a_fiber_that_waits_is_ready_when_that_is_so() {
+        let so = Rc::new(Cell::new(false));
+        let until: Rc<dyn Fn() -> bool> = {
+            let so = Rc::clone(&so);
+            Rc::new(move || so.get())
+        };
+        let mut fiber = Fiber::new(move || {
+            pause(Some(&until));
+            pause(None);
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+        assert!(fiber.is_ready() && fiber.go_on() && !fiber.is_ready());
+        so.set(true);
+        assert!(fiber.is_ready() && fiber.go_on());
+        so.set(false);
+        assert!(fiber.is_ready() && !fiber.go_on(), "it waits for nothing any more");
     }
 
     #[test]
@@ -132,7 +170,7 @@ mod tests {
             let mut inside = talker("inside", &inner);
             while inside.go_on() {
                 inner.borrow_mut().push("outside".into());
-                pause();
+                pause(None);
             }
         })
         .unwrap_or_else(|error| panic!("{error}"));
@@ -145,7 +183,7 @@ mod tests {
         struct Told(Rc<Cell<u32>>);
         impl Drop for Told {
             fn drop(&mut self) {
-                assert!(!pause());
+                assert!(!pause(None));
                 self.0.set(self.0.get() + 1);
             }
         }
@@ -154,7 +192,7 @@ mod tests {
             let held = Told(Rc::clone(&dropped));
             let mut fiber = Fiber::new(move || {
                 let _held = held;
-                while pause() {}
+                while pause(None) {}
             })
             .unwrap_or_else(|error| panic!("{error}"));
             for _ in 0..turns {
@@ -168,14 +206,14 @@ mod tests {
     #[test]
     fn a_panic_reaches_whoever_let_the_fiber_go_on() {
         let mut fiber = Fiber::new(|| {
-            pause();
+            pause(None);
             std::panic::resume_unwind(Box::new("over"));
         })
         .unwrap_or_else(|error| panic!("{error}"));
         assert!(fiber.go_on());
         let panic = catch_unwind(AssertUnwindSafe(|| fiber.go_on())).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"over"));
-        assert!(!pause());
+        assert!(!pause(None));
     }
 
     #[test]
@@ -188,10 +226,10 @@ mod tests {
         let mut fiber = Fiber::new(|| {
             let own = stacker::remaining_stack();
             assert!(own.is_some_and(|own| own > STACK_BYTES / 2 && own <= STACK_BYTES));
-            pause();
+            pause(None);
             assert_eq!(stacker::remaining_stack(), own);
             assert_eq!(deep(100_000), 100_000);
-            pause();
+            pause(None);
         })
         .unwrap_or_else(|error| panic!("{error}"));
         while fiber.go_on() {

@@ -14,7 +14,7 @@ use program::Source;
 
 use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
-use crate::mediator::Turn;
+use crate::mediator::Precedence;
 use crate::model::{Model, Schema, Site};
 use crate::tracer::{TraceState, Tracer};
 
@@ -66,7 +66,7 @@ struct ForwardHook {
     site: Site,
     function: Value,
     text: &'static str,
-    turn: Turn,
+    precedence: Precedence,
     removed: Cell<bool>,
     _charge: Charge,
 }
@@ -102,11 +102,16 @@ impl ForwardHooks {
             site,
             function: function.unwrap_or(Value::None),
             text,
-            turn: if before { Turn::First } else { Turn::Last },
+            precedence: if before { Precedence::First } else { Precedence::Last },
             removed: Cell::new(false),
             _charge: charge,
         });
-        if prepend && self.0.borrow().iter().any(|other| other.site == site && other.turn == hook.turn && other.lasts())
+        if prepend
+            && self
+                .0
+                .borrow()
+                .iter()
+                .any(|other| other.site == site && other.precedence == hook.precedence && other.lasts())
         {
             return Err(Raise::value_error(format!(
                 "{method}(): `prepend` is not supported by this server where the module has such a hook: register this one first"
@@ -145,9 +150,9 @@ impl ForwardHooks {
         machine: &Machine,
         known: usize,
         several: bool,
-    ) -> Result<Vec<(Coroutine, Turn)>, Raise> {
+    ) -> Result<Vec<(Coroutine, Precedence)>, Raise> {
         let hooks: Vec<_> = self.0.borrow().iter().skip(known).filter(|hook| hook.lasts()).cloned().collect();
-        hooks.into_iter().map(|hook| Ok((hook.block(job, machine, several)?, hook.turn))).collect()
+        hooks.into_iter().map(|hook| Ok((hook.block(job, machine, several)?, hook.precedence))).collect()
     }
 
     /// Returns how many were registered.

@@ -8,7 +8,7 @@ use interpreter::raise::Raise;
 use interpreter::types::dict::Kind;
 use interpreter::{Args, Class, Identity, Machine, Value};
 use num_bigint::BigInt;
-use program::{Datum, Heap, Limits, Ref, Saved};
+use program::{Datum, Heap, Limits, Ref, Saved, reduced};
 
 use crate::batch_encoding::{self, BatchEncoding, Span};
 use crate::cache::CacheView;
@@ -20,16 +20,6 @@ use crate::python;
 
 /// Nesting beyond which a result is refused.
 const DEPTH: usize = 500;
-
-/// Classes of standard modules whose objects are sent.
-const REDUCED: [(&str, &[&str]); 6] = [
-    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"]),
-    ("decimal", &["Decimal"]),
-    ("fractions", &["Fraction"]),
-    ("pathlib", &["PosixPath", "PurePosixPath"]),
-    ("re", &["RegexFlag"]),
-    ("types", &["SimpleNamespace"]),
-];
 
 /// Returns the names of a frame that are bound to saved values.
 ///
@@ -404,7 +394,7 @@ impl<M: Model> Freeze<'_, M> {
 }
 
 fn is_reduced(class: &Class) -> bool {
-    REDUCED.iter().any(|(module, names)| class.module() == *module && names.contains(&&**class.name()))
+    reduced::is_reduced(class.module(), class.name())
 }
 
 /// Makes an object that is not called: its state says all of it.

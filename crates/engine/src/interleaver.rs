@@ -78,7 +78,8 @@ impl<M: Model> Engine for Interleaver<M> {
     fn cancel(&mut self, job: JobId) {
         let together = self.together.active.iter().find(|active| active.job.id == job);
         if let Some(stop) = together.map(|active| &*active.job.stop).or_else(|| self.lanes.stop_flag(job)) {
-            stop.store(1, Ordering::Relaxed);
+            // Why it was told to stop before counts.
+            let _ = stop.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -106,5 +107,9 @@ impl<M: Model> Engine for Interleaver<M> {
 
     fn idle(&self) -> bool {
         self.together.active.is_empty() && self.lanes.len() == 0
+    }
+
+    fn waits(&self) -> bool {
+        self.together.active.is_empty() && self.lanes.all_wait()
     }
 }

@@ -81,14 +81,21 @@ impl<M: Model> Lanes<M> {
         running.map(|member| &*member.stop).or_else(waiting)
     }
 
+    /// Returns whether all that there is waits for other threads: they wake this one.
+    pub fn all_wait(&self) -> bool {
+        let waits = |lane: &Lane<M>| !lane.is_ready() && !lane.is_stopped();
+        let begins = |active: &Active<M>| active.is_stopped() || self.has_room(&active.job.tenant);
+        !self.running.is_empty() && self.running.iter().all(waits) && !self.waiting.iter().any(begins)
+    }
+
     /// Returns whether a job has to stop.
     pub fn any_stopped(&self) -> bool {
         self.running.iter().any(Lane::is_stopped) || self.waiting.iter().any(Active::is_stopped)
     }
 
-    /// Gives one lane the thread, until its slice is over or its pass, or a layer of a long one, is done. Those who had it
-    /// shortest go first: of tenants, and then of the lanes of one; but before all, one that has to stop. Returns jobs that
-    /// are done with what took long.
+    /// Gives one lane the thread, until its slice is over or its pass, or a layer of a long one, is done. Of those that have
+    /// something to do, those go first who had it shortest: of tenants, and then of the lanes of one; but before all, one that has
+    /// to stop. Returns jobs that are done with what took long.
     pub fn step(&mut self, events: &mut Vec<Event>) -> Vec<Back<M>> {
         self.open(events);
         let stopped = self.running.iter().position(Lane::is_stopped);
@@ -112,20 +119,25 @@ impl<M: Model> Lanes<M> {
 
     fn next(&self) -> Option<usize> {
         let used = |lane: &Lane<M>| (self.used.get(&lane.member.tenant).copied().unwrap_or_default(), lane.used);
-        self.running.iter().enumerate().min_by_key(|(_, lane)| used(lane)).map(|(at, _)| at)
+        let ready = self.running.iter().enumerate().filter(|(_, lane)| lane.is_ready());
+        ready.min_by_key(|(_, lane)| used(lane)).map(|(at, _)| at)
     }
 
     fn running_of(&self, tenant: &TenantId) -> usize {
         self.running.iter().filter(|lane| lane.member.tenant == *tenant).count()
     }
 
+    fn has_room(&self, tenant: &TenantId) -> bool {
+        let most = self.common.settings.lanes;
+        self.running.len() < most && self.running_of(tenant) < (most / 4).max(1)
+    }
+
     /// Opens lanes for those that wait, as far as there is room; who must not begin any more needs none.
     fn open(&mut self, events: &mut Vec<Event>) {
-        let most = self.common.settings.lanes;
         for active in std::mem::take(&mut self.waiting) {
             if let Some(code) = Some(active.job.stop.load(Ordering::Relaxed)).filter(|code| *code != 0) {
                 active.stopped(code, events);
-            } else if self.running.len() < most && self.running_of(&active.job.tenant) < (most / 4).max(1) {
+            } else if self.has_room(&active.job.tenant) {
                 self.open_for(active, events);
             } else {
                 self.waiting.push_back(active);
@@ -225,6 +237,11 @@ impl<M: Model> Lane<M> {
 
     fn is_stopped(&self) -> bool {
         self.member.stop.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns whether it has something to do.
+    fn is_ready(&self) -> bool {
+        self.fiber.as_ref().is_none_or(Fiber::is_ready)
     }
 
     /// Lets the job have the thread for a slice. Returns whether there is more to do.

@@ -75,7 +75,7 @@ pub enum Status {
 
 /// Which of the blocks that wait for one moment go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turn {
+pub enum Precedence {
     First,
     Own,
     Last,
@@ -89,7 +89,7 @@ pub struct Mediator {
     pub group: Option<(i64, i64)>,
     /// Whether it may wait for what never comes, as what an adapter adds to a module that does not run.
     pub beside: bool,
-    pub turn: Turn,
+    pub precedence: Precedence,
     coroutine: Coroutine,
 }
 
@@ -98,7 +98,7 @@ impl Mediator {
     pub fn new(coroutine: Coroutine, group: Option<(i64, i64)>) -> Self {
         let iteration = Cell::new(Some(0));
         let state = Rc::new(MediatorState { iteration, waited: Cell::new(false), caches: RefCell::default() });
-        Self { state, status: Status::Done, group, beside: false, turn: Turn::Own, coroutine }
+        Self { state, status: Status::Done, group, beside: false, precedence: Precedence::Own, coroutine }
     }
 
     /// Returns what the block waits for.

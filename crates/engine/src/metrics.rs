@@ -119,7 +119,7 @@ impl Series {
     /// Counts a pass by what it cost each of its traces, with the number of the trace's job. `most` is how many tokens a
     /// pass may have that jobs share.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    pub fn passed(&self, phases: Phases, tokens: Tokens, traces: &[(usize, Usage)], most: i64) {
+    pub fn passed(&self, phases: Phases, tokens: Tokens, traces: &[(usize, &Usage)], most: i64) {
         let all = traces.iter().fold(Usage::default(), |mut all, (_, usage)| {
             all.add(usage);
             all

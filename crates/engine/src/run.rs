@@ -13,7 +13,7 @@ use crate::ask::View;
 use crate::cache::Cache;
 use crate::job::JobState;
 use crate::location::{Location, Order};
-use crate::mediator::{Mediator, Pending, Status, Turn, Wish};
+use crate::mediator::{Mediator, Pending, Precedence, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
 use crate::nnsight::OUT_OF_ORDER;
 use crate::output::ModelOutput;
@@ -130,7 +130,7 @@ impl<M: Model> Run<M> {
         let hooked = run.hook();
         run.note(hooked);
         for index in 0..run.mediators.len() {
-            if run.ended.is_none() && run.mediators[index].turn == Turn::Own {
+            if run.ended.is_none() && run.mediators[index].precedence == Precedence::Own {
                 let result = run.resume(index, None);
                 run.note(result);
             }
@@ -311,7 +311,7 @@ impl<M: Model> Run<M> {
     /// Lets the first and the last blocks wait for what never comes.
     pub fn forgive(&mut self, ends: usize) {
         // Hooks' blocks come behind all others.
-        let own = self.mediators.iter().filter(|mediator| mediator.turn == Turn::Own).count();
+        let own = self.mediators.iter().filter(|mediator| mediator.precedence == Precedence::Own).count();
         let last = own.saturating_sub(ends);
         for (index, mediator) in self.mediators.iter_mut().enumerate() {
             mediator.beside |= index < ends || index >= last;
@@ -369,8 +369,8 @@ impl<M: Model> Run<M> {
         }
     }
 
-    fn turn(&self, index: usize) -> Turn {
-        self.mediators.get(index).map_or(Turn::Own, |mediator| mediator.turn)
+    fn precedence(&self, index: usize) -> Precedence {
+        self.mediators.get(index).map_or(Precedence::Own, |mediator| mediator.precedence)
     }
 
     /// Starts the blocks of forward hooks that were registered since the last time.
@@ -380,9 +380,9 @@ impl<M: Model> Run<M> {
             return Ok(());
         }
         let several = self.progress.several_passes;
-        for (coroutine, turn) in self.job.hooks.blocks(&self.job, &self.machine, known, several)? {
+        for (coroutine, precedence) in self.job.hooks.blocks(&self.job, &self.machine, known, several)? {
             let mut mediator = Mediator::new(coroutine, None);
-            (mediator.beside, mediator.turn) = (true, turn);
+            (mediator.beside, mediator.precedence) = (true, precedence);
             self.mediators.push(mediator);
             self.resume(self.mediators.len() - 1, None)?;
         }
@@ -454,7 +454,7 @@ impl<M: Model> Run<M> {
                 self.ended = Some(Ending::Failed(raise));
             }
             self.look_again(&mut visit.waiting, visit.location, visit.occurrence);
-            let next = visit.waiting.iter().min_by_key(|index| (self.turn(**index), **index)).copied();
+            let next = visit.waiting.iter().min_by_key(|index| (self.precedence(**index), **index)).copied();
             let Some(index) = next.filter(|_| self.ended.is_none() && self.computing.is_empty()) else { break };
             match self.serve(index, visit) {
                 Ok(wrote) => visit.replaced |= wrote,

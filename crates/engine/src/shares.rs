@@ -9,6 +9,7 @@
 //! grants the others some delay, and what they came to cost is taken off that. So whatever nobody could predict is paid for
 //! by the passes that follow, and so is the others' own code between passes.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::iter::Sum;
 use std::time::Duration;
@@ -223,17 +224,18 @@ impl Shares {
     /// Notes that tenants shared a pass. What any pass takes, all have had in equal parts, for it takes that for each of
     /// them anyway; the rest is had by who computed, and the time of blocks by who has them. Where no layer was computed,
     /// because the pass ended or failed before, each part has had the same.
-    pub fn passed(&mut self, limit: &Limit, took: Took, parts: &[Part]) {
+    pub fn passed(&mut self, limit: &Limit, took: Took, parts: &[impl Borrow<Part>]) {
+        let parts: Vec<&Part> = parts.iter().map(Borrow::borrow).collect();
         if self.lag == Duration::MAX || parts.is_empty() {
             return;
         }
         let computed = took.depth > 0.0 && parts.iter().any(|part| part.computed > 0);
         let mut tenants: HashMap<&TenantId, u64> = HashMap::new();
-        for part in parts {
+        for part in &parts {
             *tenants.entry(&part.tenant).or_default() += if computed { part.computed } else { 1 };
         }
         let (all, load) = (tenants.values().sum::<u64>(), parts.iter().map(|part| part.load).sum::<Load>());
-        self.settle(limit, took, computed, parts);
+        self.settle(limit, took, computed, &parts);
         let mut common = Duration::ZERO;
         if computed {
             self.prices.learn(took.time.div_f64(took.depth), load);
@@ -248,9 +250,9 @@ impl Shares {
     }
 
     /// Counts how much longer a pass took than it would have taken for who has had least.
-    fn settle(&mut self, limit: &Limit, took: Took, computed: bool, parts: &[Part]) {
+    fn settle(&mut self, limit: &Limit, took: Took, computed: bool, parts: &[&Part]) {
         let Some(first) = &self.first else { return };
-        let (own, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.tenant == *first);
+        let (own, others): (Vec<_>, Vec<_>) = parts.iter().copied().partition(|part| part.tenant == *first);
         self.granted += limit.grant;
         if !others.is_empty() {
             let sum = |parts: &[&Part]| parts.iter().map(|part| part.load).sum::<Load>();

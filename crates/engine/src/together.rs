@@ -5,22 +5,17 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ids::{JobId, TenantId};
+use ids::JobId;
 use interpreter::raise::Raise;
-use program::Batching;
 
 use crate::active::{Active, End, failure_of};
 use crate::common::{Common, Place};
-use crate::contract::{Event, Usage};
+use crate::contract::Event;
 use crate::lane::Lanes;
-use crate::metrics::{Phases, Tokens};
-use crate::model::{Done, Interrupt, Model, Segment, SegmentIndex};
-use crate::pacing::Pacing;
-use crate::pass::Pass;
-use crate::run::Ending;
+use crate::model::Model;
+use crate::shared_pass::{Member, Passed, SharedPass};
 use crate::shares::{Limit, Load, Part, Shares, Took};
 use crate::trace::Trace;
-use crate::trunks::Row;
 
 /// Jobs that share passes, or one by itself.
 pub struct Together<M: Model> {
@@ -306,163 +301,42 @@ impl<M: Model> Together<M> {
         self.contain(joined, &raise, events);
     }
 
-    /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
+    /// Runs the model over some jobs' traces, and notes what came of it.
     fn run_pass(&mut self, joined: &[(usize, usize)], limit: Option<&Limit>) -> Result<(), Raise> {
-        let common = Rc::clone(&self.common);
-        let common = &*common;
-        let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
+        let (common, forks) = (Rc::clone(&self.common), self.stack != Stack::Lanes);
+        let Some(pass) = SharedPass::of(&common, self.members(joined), limit.is_none()) else { return Ok(()) };
+        let Passed { told, took, started } = pass.run(forks)?;
+        if let Some(limit) = limit.filter(|_| self.stack == Stack::Threads) {
+            self.shares.passed(limit, took, &told);
+        }
+        for traces in told.chunk_by(|left, right| left.index == right.index) {
+            let Some(active) = traces.first().and_then(|told| self.active.get_mut(told.index)) else { continue };
+            for told in traces {
+                active.usage.add(&told.usage);
+                active.trace_pass(&told.usage, started);
+            }
+            active.note_pass();
+            let apart = traces.iter().any(|told| told.apart);
+            if apart || traces.iter().any(|told| told.late) {
+                active.restart(apart);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the traces that join a pass.
+    fn members(&mut self, joined: &[(usize, usize)]) -> Vec<Member<'_, M>> {
+        let mut members = Vec::with_capacity(joined.len());
         let mut rest = joined.iter().peekable();
         for (index, active) in self.active.iter_mut().enumerate() {
-            let (batching, alone) = (active.usage.batching, active.alone);
-            let tenant = active.job.tenant.clone();
+            let (batching, alone, tenant) = (active.usage.batching, active.alone, active.job.tenant.clone());
             for (place, trace) in active.traces_mut().iter_mut().enumerate() {
                 if rest.next_if_eq(&&(index, place)).is_some() {
                     members.push(Member { index, tenant: tenant.clone(), alone, batching, trace });
                 }
             }
         }
-        members.iter().for_each(|member| member.trace.run.job.turn.begin());
-        // Who else is in the pass is paused when its first job is: that one's clock measures the pass.
-        let Some(clock) = members.first().map(|member| Rc::clone(&member.trace.run.job.turn)) else { return Ok(()) };
-        let pacing = limit.is_none().then(|| Rc::new(Pacing::new(&common.model, &clock, common.settings.slice)));
-        let (began, started) = (clock.clock(), Instant::now());
-        let mut segments = Vec::with_capacity(members.len());
-        for at in 0..members.len() {
-            let Some(member) = members.get_mut(at) else { continue };
-            match member.trace.segment() {
-                Ok(segment) => segments.push(Segment { batching: member.batching, ..segment }),
-                Err(raise) => {
-                    undo(&mut members, segments);
-                    return Err(raise);
-                }
-            }
-        }
-        if self.stack != Stack::Lanes {
-            fork(common, &members, &mut segments, pacing.as_deref());
-        }
-        let prepared = clock.clock();
-        let outcome = {
-            let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
-            let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()), pacing);
-            let outcome = common.model.forward(&mut segments, &mut pass);
-            pass.end().map_err(Interrupt::Failed).and(outcome)
-        };
-        let output = match outcome {
-            Ok(output) => Some(output),
-            Err(Interrupt::Enough) => None,
-            Err(Interrupt::Failed(raise)) => {
-                common.series.failed();
-                undo(&mut members, segments);
-                return Err(raise);
-            }
-        };
-        let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
-        let deepest = segments.iter().map(|segment| segment.done.layers).max().unwrap_or_default();
-        let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
-        let computed_at = clock.clock();
-        let time = computed_at.saturating_sub(began).saturating_sub(blocks);
-        let seconds = time.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-        let share = |done: &Done| match computed {
-            0 => seconds / members.len() as f64,
-            all => seconds * done.tokens as f64 / all as f64,
-        };
-        let layers = u64::try_from(common.model.schema().layers.len()).unwrap_or(0);
-        #[expect(clippy::cast_precision_loss, reason = "no model has so many layers")]
-        let depth = |layers_run: u64| layers_run as f64 / layers.max(1) as f64;
-        let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
-        let shared = u64::try_from(members.len()).unwrap_or(0);
-        let (mut usages, mut parts) = (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
-        let (mut apart, mut late, mut counted) = (Vec::new(), Vec::new(), Tokens::default());
-        let (mut drawn, mut drawing) = (Vec::new(), Vec::new());
-        let mut times = Vec::with_capacity(members.len());
-        for (place, (member, segment)) in members.iter_mut().zip(&mut segments).enumerate() {
-            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(SegmentIndex(place))?)));
-            *match (segment.trunks.is_empty(), member.trace.run.passes()) {
-                (false, _) => &mut counted.kept,
-                (true, 0) => &mut counted.prompt,
-                (true, _) => &mut counted.decode,
-            } += u64::try_from(segment.rows * segment.length).unwrap_or(0);
-            if matches!(member.trace.run.ended, Some(Ending::Apart)) {
-                apart.push(member.index);
-            }
-            // This runs blocks, too.
-            let (ended, in_pass) = (clock.clock(), member.trace.run.busy);
-            let part = own.map_or(0, |(_, part)| part);
-            if let Some(own) = member.trace.after_pass(own, segment.cache.take()) {
-                drawn.push(own);
-                drawing.push((place, part));
-            }
-            times.push(clock.clock().saturating_sub(ended) + in_pass);
-        }
-        let ended = clock.clock();
-        let chosen = common.model.drawn(drawn);
-        let waited = clock.clock().saturating_sub(ended).div_f64(drawing.len().max(1) as f64);
-        for ((place, part), chosen) in drawing.into_iter().zip(chosen) {
-            if let (Some(member), Some(time)) = (members.get_mut(place), times.get_mut(place)) {
-                let ended = clock.clock();
-                member.trace.append(part, chosen);
-                *time += waited + clock.clock().saturating_sub(ended);
-            }
-        }
-        for (((member, segment), cost), time) in members.into_iter().zip(segments).zip(costs).zip(times) {
-            let tokens = segment.rows * segment.length;
-            let count = |number: i64| u64::try_from(number).unwrap_or(0);
-            let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
-            let busy = member.trace.run.busy;
-            if member.trace.run.job.turn.spent() {
-                late.push(member.index);
-            }
-            let usage = Usage {
-                forwards: 1,
-                shared,
-                rows: count(segment.rows),
-                tokens: count(tokens),
-                forks,
-                layers_run: segment.done.layers,
-                layers_skipped: layers.saturating_sub(segment.done.layers),
-                shapes: segment.done.shapes,
-                seconds: cost + time.as_secs_f64(),
-                ..Usage::default()
-            };
-            usages.push((member.index, usage));
-            let load = Load::computed(segment.rows, &segment.done, busy);
-            let part =
-                Part { tenant: member.tenant, load, computed: segment.done.tokens, depth: depth(segment.done.layers) };
-            parts.push(part);
-        }
-        if let Some(limit) = limit.filter(|_| self.stack == Stack::Threads) {
-            let blocks = parts.iter().map(|part| part.load.blocks).sum();
-            let time = clock.clock().saturating_sub(began).saturating_sub(blocks);
-            self.shares.passed(limit, Took { time, depth: depth(deepest) }, &parts);
-        }
-        let most = common.settings.shared_tokens.min(common.settings.pass_tokens);
-        let phases = Phases {
-            prepare: prepared.saturating_sub(began),
-            model: computed_at.saturating_sub(prepared).saturating_sub(blocks),
-            blocks,
-            finish: clock.clock().saturating_sub(computed_at),
-        };
-        common.series.passed(phases, counted, &usages, most);
-        let mut last = None;
-        for (index, usage) in usages {
-            if let Some(active) = self.active.get_mut(index) {
-                active.usage.add(&usage);
-                active.trace_pass(&usage, started);
-                if last.replace(index) != Some(index) {
-                    active.note_pass();
-                }
-            }
-        }
-        for (mut jobs, alone) in [(apart, true), (late, false)] {
-            jobs.dedup();
-            for index in jobs {
-                if let Some(active) = self.active.get_mut(index) {
-                    active.restart(alone);
-                }
-            }
-        }
-        Ok(())
+        members
     }
 
     /// Arithmetic failed in the middle of a pass. A trace that was alone in it is to blame. Of several jobs, half are run
@@ -541,47 +415,4 @@ fn seconds(seconds: f64) -> Duration {
 
 fn wants_pass<M: Model>(active: &Active<M>) -> bool {
     active.traces().iter().any(Trace::wants_pass)
-}
-
-/// A trace that takes part in a pass.
-struct Member<'a, M: Model> {
-    /// Its job's place among the active ones.
-    index: usize,
-    tenant: TenantId,
-    alone: bool,
-    batching: Batching,
-    trace: &'a mut Trace<M>,
-}
-
-/// Makes a pass undone that failed.
-fn undo<M: Model>(members: &mut [Member<'_, M>], segments: Vec<Segment<M::Tensor>>) {
-    for (member, segment) in members.iter_mut().zip(segments) {
-        member.trace.undo_pass(segment.cache);
-    }
-}
-
-/// Gives segments what is kept of their rows. That saves work, and no more: where it cannot be had, they are computed.
-fn fork<M: Model>(
-    common: &Common<M>,
-    members: &[Member<'_, M>],
-    segments: &mut [Segment<M::Tensor>],
-    pacing: Option<&Pacing<M>>,
-) {
-    let rows_of = |(member, segment): (&Member<'_, M>, &Segment<M::Tensor>)| {
-        // What is kept was computed at shapes of then.
-        let forks = !member.alone && member.batching == Batching::Shared;
-        let plain = if forks { member.trace.plain_rows() } else { None };
-        let row = |ids: Vec<i64>| Row::new(&member.tenant, segment.attention, ids);
-        plain.into_iter().flatten().map(row).collect::<Vec<_>>()
-    };
-    let rows: Vec<Vec<Row>> = members.iter().zip(segments.iter()).map(rows_of).collect();
-    let bytes = |row: &Row| common.model.trunk_bytes(i64::try_from(row.ids.len()).unwrap_or(i64::MAX));
-    let wanted = common.trunks.borrow_mut().want(&rows, bytes);
-    // Others may come and go while these are computed.
-    let rest = || pacing.into_iter().for_each(Pacing::pause_if_late);
-    let computed = wanted.missing().map(|(rows, attention)| common.model.trunks(&rows, attention, &rest));
-    let computed = computed.map(Result::unwrap_or_default).collect();
-    for (segment, own) in segments.iter_mut().zip(common.trunks.borrow_mut().find(&rows, &wanted, computed)) {
-        segment.trunks = own;
-    }
 }

@@ -1,38 +1,32 @@
 //! What the engine keeps of rows that come again, so that later ones compute only what they change.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use ids::TenantId;
-use interpreter::Pool;
 use lru::LruCache;
-use telemetry::metrics::Level;
 
+use crate::kept::{Digest, Item, Kept, Name};
 use crate::model::{Attention, Trunk};
 
 /// Rows that one tenant has run before. Nothing is shared between tenants: neither values nor the time they save.
 pub struct Trunks {
     /// How often each row came: most never come again.
-    seen: LruCache<Key, u64>,
-    kept: LruCache<Key, Trunk>,
-    bytes: u64,
-    budget: Pool,
-    /// Shows the bytes.
-    shown: &'static Level,
+    seen: LruCache<Digest, u64>,
+    kept: Rc<RefCell<Kept>>,
 }
-
-/// What makes two rows equal: a digest of tenant, attention and token ids, so that what is only remembered takes the same
-/// few bytes however long it is.
-type Key = [u8; 32];
 
 /// A row that may come again.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub ids: Rc<[i64]>,
     attention: Attention,
-    key: Key,
+    /// What makes two rows equal, of tenant, attention and token ids: what is only remembered takes the same few bytes however
+    /// long it is.
+    key: Digest,
 }
 
 impl Row {
@@ -73,25 +67,29 @@ impl Wanted {
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Trunks {
-    /// Makes an empty store that keeps what its budget allows.
-    pub fn new(budget: Pool, shown: &'static Level) -> Self {
-        Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, budget, shown }
+    /// Begins with what is kept, and remembers nothing.
+    pub fn new(kept: &Rc<RefCell<Kept>>) -> Self {
+        Self { seen: LruCache::new(REMEMBERED), kept: Rc::clone(kept) }
     }
 
     /// Decides which segments of a pass are to start from what is kept of their rows: those with rows that come again, in
     /// this pass or since earlier ones, as far as they all fit into the budget together. `bytes` tells what a row's states
     /// take.
     pub fn want(&mut self, segments: &[Vec<Row>], bytes: impl Fn(&Row) -> u64) -> Wanted {
+        for forgotten in self.kept.borrow_mut().forgotten() {
+            // Computed again only if it comes more than once again.
+            self.seen.pop(&forgotten);
+        }
         let mut forking = Vec::with_capacity(segments.len());
         for rows in segments {
             let again = rows.iter().filter(|row| self.seen(row)).count();
             // A few new rows among many that come again are worth their computation.
             forking.push(2 * again >= rows.len() && again > 0);
         }
-        // What other engines keep is theirs to let go of.
-        let limit = self.budget.limit().saturating_sub(self.budget.taken().saturating_sub(self.bytes));
+        let kept = self.kept.borrow();
+        let limit = kept.room();
         let mut wanted = Wanted { forking, missing: Vec::new() };
-        let mut used: HashMap<Key, u64> = HashMap::new();
+        let mut used: HashMap<Digest, u64> = HashMap::new();
         let mut all = 0_u64;
         for (rows, forking) in segments.iter().zip(&mut wanted.forking) {
             // The first of a pass to have a row was new to the store, but not alone.
@@ -102,7 +100,7 @@ impl Trunks {
             }
             let mut own = HashMap::new();
             for row in rows.iter().filter(|row| !used.contains_key(&row.key)) {
-                let size = self.kept.peek(&row.key).map_or_else(|| bytes(row), |trunk| trunk.bytes);
+                let size = kept.bytes_of(&Name::Trunk(row.key)).unwrap_or_else(|| bytes(row));
                 own.insert(row.key, (size, row));
             }
             let more = own.values().fold(0_u64, |sum, (size, _)| sum.saturating_add(*size));
@@ -114,7 +112,7 @@ impl Trunks {
             for row in rows {
                 if let Some((size, row)) = own.remove(&row.key) {
                     used.insert(row.key, size);
-                    if !self.kept.contains(&row.key) {
+                    if kept.bytes_of(&Name::Trunk(row.key)).is_none() {
                         wanted.missing.push(row.clone());
                     }
                 }
@@ -126,25 +124,27 @@ impl Trunks {
     /// Returns what is kept of each segment's rows, or nothing for a segment that is computed whole. `computed` is what was
     /// missing, in the order of [`Wanted::missing`]; it need not be complete.
     pub fn find(&mut self, segments: &[Vec<Row>], wanted: &Wanted, computed: Vec<Vec<Trunk>>) -> Vec<Vec<Rc<dyn Any>>> {
-        let mut new: HashMap<Key, Trunk> = HashMap::new();
+        let mut kept = self.kept.borrow_mut();
+        let mut new: HashMap<Digest, Trunk> = HashMap::new();
         for ((rows, attention), trunks) in wanted.missing().zip(computed) {
             let own = wanted.missing.iter().filter(|row| row.attention == attention);
             if rows.len() == trunks.len() {
                 new.extend(own.map(|row| row.key).zip(trunks));
             }
         }
-        let mut states = |row: &Row| {
-            let kept = self.kept.get(&row.key).or_else(|| new.get(&row.key));
-            kept.map(|trunk| Rc::clone(&trunk.states))
+        let mut states = |row: &Row| match kept.find(&Name::Trunk(row.key)) {
+            Some(Item::Trunk(states)) => Some(Rc::clone(states)),
+            _ => new.get(&row.key).map(|trunk| Rc::clone(&trunk.states)),
         };
         let found = segments.iter().zip(&wanted.forking).map(|(rows, forking)| {
             let all: Option<Vec<_>> = forking.then(|| rows.iter().map(&mut states).collect()).flatten();
             all.unwrap_or_default()
         });
         let found = found.collect();
+        // Passes in progress hold what they need.
         for row in &wanted.missing {
             if let Some(trunk) = new.remove(&row.key) {
-                self.keep(row.key, trunk);
+                kept.keep(Name::Trunk(row.key), Item::Trunk(trunk.states), trunk.bytes);
             }
         }
         found
@@ -154,48 +154,14 @@ impl Trunks {
     fn seen(&mut self, row: &Row) -> bool {
         let times = self.seen.get_or_insert_mut(row.key, || 0);
         *times += 1;
-        *times > 1 || self.kept.contains(&row.key)
-    }
-
-    /// Keeps a row's states, and forgets for them those that were used longest ago. Passes in progress hold what they need.
-    fn keep(&mut self, key: Key, trunk: Trunk) {
-        // Another pass may have computed the same meanwhile.
-        self.forget(&key);
-        while !self.budget.take(trunk.bytes) {
-            let Some((oldest, _)) = self.kept.peek_lru() else { return };
-            let oldest = *oldest;
-            self.forget(&oldest);
-            // Computed again only if it comes more than once again.
-            self.seen.pop(&oldest);
-        }
-        self.bytes += trunk.bytes;
-        self.kept.put(key, trunk);
-        self.show();
-    }
-
-    fn forget(&mut self, key: &Key) {
-        if let Some(trunk) = self.kept.pop(key) {
-            self.bytes -= trunk.bytes;
-            self.budget.give_back(trunk.bytes);
-            self.show();
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    fn show(&self) {
-        self.shown.set(self.bytes as f64);
-    }
-}
-
-impl Drop for Trunks {
-    fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
-        self.shown.set(0.0);
+        *times > 1 || self.kept.borrow().bytes_of(&Name::Trunk(row.key)).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use interpreter::Pool;
+
     use super::*;
     use crate::metrics::TRUNKS;
 
@@ -204,7 +170,15 @@ mod tests {
     }
 
     fn store(limit: u64) -> Trunks {
-        Trunks::new(Pool::new(limit), TRUNKS.with(&["test"]))
+        store_of(&Pool::new(limit))
+    }
+
+    fn store_of(budget: &Pool) -> Trunks {
+        Trunks::new(&Rc::new(RefCell::new(Kept::new(budget.clone(), TRUNKS.with(&["test"])))))
+    }
+
+    fn bytes(trunks: &Trunks) -> u64 {
+        trunks.kept.borrow().bytes()
     }
 
     /// Finds rows of one segment, each of which weighs ten bytes. Returns their first tokens if they are kept, and how many
@@ -248,7 +222,7 @@ mod tests {
         for _ in 0..2 {
             find(&mut trunks, row("a", 3));
         }
-        assert_eq!((find(&mut trunks, row("a", 1)), trunks.bytes), ((None, false), 20));
+        assert_eq!((find(&mut trunks, row("a", 1)), bytes(&trunks)), ((None, false), 20));
         assert_eq!(find(&mut trunks, row("a", 2)), (Some(2), false));
     }
 
@@ -270,17 +244,17 @@ mod tests {
     #[test]
     fn stores_of_one_budget_keep_no_more_than_it_together_and_give_it_back() {
         let budget = Pool::new(30);
-        let mut first = Trunks::new(budget.clone(), TRUNKS.with(&["test"]));
-        let mut second = Trunks::new(budget.clone(), TRUNKS.with(&["test"]));
+        let mut first = store_of(&budget);
+        let mut second = store_of(&budget);
         for _ in 0..2 {
             find_all(&mut first, vec![row("a", 1), row("a", 2)]);
             find_all(&mut second, vec![row("a", 1)]);
         }
-        assert_eq!((first.bytes, second.bytes, budget.taken()), (20, 10, 30));
+        assert_eq!((bytes(&first), bytes(&second), budget.taken()), (20, 10, 30));
         for _ in 0..2 {
             find(&mut second, row("a", 2));
         }
-        assert_eq!((first.bytes, second.bytes, budget.taken()), (20, 10, 30));
+        assert_eq!((bytes(&first), bytes(&second), budget.taken()), (20, 10, 30));
         drop(first);
         assert_eq!(budget.taken(), 10);
     }
@@ -293,6 +267,6 @@ mod tests {
         assert_eq!(wanted.missing().count(), 1);
         let found = trunks.find(&segments, &wanted, vec![Vec::new()]);
         assert!(found.iter().all(Vec::is_empty));
-        assert_eq!((trunks.bytes, trunks.budget.taken()), (0, 0));
+        assert_eq!(bytes(&trunks), 0);
     }
 }

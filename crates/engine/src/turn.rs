@@ -186,8 +186,17 @@ impl Turn {
 
     /// Lets others have the thread, and begins another turn when it is back.
     pub fn rest(&self) {
+        self.leave_thread(None);
+    }
+
+    /// The same where the job has nothing to do until something is so. Whoever makes it so wakes the thread.
+    pub fn rest_until(&self, until: &Rc<dyn Fn() -> bool>) {
+        self.leave_thread(Some(until));
+    }
+
+    fn leave_thread(&self, until: Option<&Rc<dyn Fn() -> bool>>) {
         let began = Instant::now();
-        if fiber::pause() {
+        if fiber::pause(until) {
             self.paused.set(self.paused.get() + began.elapsed());
         }
         self.renew();

@@ -17,13 +17,30 @@ const QUERIES: i64 = 1024;
 /// Keys that kernels go through at a time: a piece has them in the same blocks as the whole.
 const KEYS: i64 = 512;
 
-/// Lets queries, `[rows, heads, length, head_dim]`, attend to keys and values, `[rows, key_heads, past + length, head_dim]`:
-/// to those that a mask shows, or with none, each to its own and those before. Where there are many, `rest` is called between
-/// pieces: where these begin depends on sizes alone, as bits may.
+/// Which keys each query sees.
+#[derive(Clone, Copy)]
+pub enum Seen<'a> {
+    /// Those that a mask shows, `[rows or 1, heads or 1, length, past + length]`.
+    Shown(&'a Tensor),
+    /// Its own and those before.
+    Before,
+    All,
+}
+
+impl<'a> Seen<'a> {
+    /// Returns the mask, if there is one.
+    #[must_use]
+    pub fn mask(self) -> Option<&'a Tensor> {
+        if let Self::Shown(mask) = self { Some(mask) } else { None }
+    }
+}
+
+/// Lets queries, `[rows, heads, length, head_dim]`, attend to those keys and values, `[rows, key_heads, past + length, head_dim]`,
+/// that they see. Where there are many, `rest` is called between pieces: where these begin depends on sizes alone, as bits may.
 ///
 /// # Errors
 /// When the shapes do not fit each other.
-pub fn attend(states: [&Tensor; 3], mask: Option<&Tensor>, scaling: f64, rest: &dyn Fn()) -> Result<Tensor, TchError> {
+pub fn attend(states: [&Tensor; 3], seen: Seen<'_>, scaling: f64, rest: &dyn Fn()) -> Result<Tensor, TchError> {
     let [query, key, _] = states;
     let (shape, keys) = (query.size(), key.size());
     let (&[rows, heads, length, head], &[_, key_heads, all, _]) = (shape.as_slice(), keys.as_slice()) else {
@@ -35,10 +52,10 @@ pub fn attend(states: [&Tensor; 3], mask: Option<&Tensor>, scaling: f64, rest: &
     let row_work = group_work.saturating_mul(key_heads);
     // A GPU computes while its thread does something else.
     if query.device() != Device::Cpu || row_work.saturating_mul(rows) <= PIECE {
-        return Heads { states: states.map(Tensor::shallow_clone), mask, scaling }.attend();
+        return Heads { states: states.map(Tensor::shallow_clone), seen, scaling }.attend();
     }
     if rows > 1 {
-        return attend_by_rows((PIECE / row_work).max(1), states, mask, scaling, rest);
+        return attend_by_rows((PIECE / row_work).max(1), states, seen, scaling, rest);
     }
     let groups = (PIECE / group_work).max(1);
     // Where gradients are recorded, those of keys are sums over all queries.
@@ -48,7 +65,7 @@ pub fn attend(states: [&Tensor; 3], mask: Option<&Tensor>, scaling: f64, rest: &
     let parts = parts(query, group)?.into_iter().zip(parts(key, 1)?).zip(parts(states[2], 1)?);
     let mut attended = Vec::new();
     for ((query, key), value) in parts {
-        let own = Heads { states: [query, key, value], mask, scaling };
+        let own = Heads { states: [query, key, value], seen, scaling };
         attended.push(if queries >= length { own.attend()? } else { own.attend_by_queries(queries, rest)? });
         rest();
     }
@@ -59,7 +76,7 @@ pub fn attend(states: [&Tensor; 3], mask: Option<&Tensor>, scaling: f64, rest: &
 fn attend_by_rows(
     rows: i64,
     states: [&Tensor; 3],
-    mask: Option<&Tensor>,
+    seen: Seen<'_>,
     scaling: f64,
     rest: &dyn Fn(),
 ) -> Result<Tensor, TchError> {
@@ -69,7 +86,8 @@ fn attend_by_rows(
         let own = |mask: &Tensor| {
             if size(mask, 0) == 1 { Ok(mask.shallow_clone()) } else { mask.f_narrow(0, first, size(query, 0)) }
         };
-        attended.push(attend([query, key, value], mask.map(own).transpose()?.as_ref(), scaling, rest)?);
+        let mask = seen.mask().map(own).transpose()?;
+        attended.push(attend([query, key, value], mask.as_ref().map_or(seen, Seen::Shown), scaling, rest)?);
         first += size(query, 0);
         rest();
     }
@@ -79,7 +97,7 @@ fn attend_by_rows(
 /// Heads that attend.
 struct Heads<'a> {
     states: [Tensor; 3],
-    mask: Option<&'a Tensor>,
+    seen: Seen<'a>,
     scaling: f64,
 }
 
@@ -89,10 +107,11 @@ impl Heads<'_> {
         let [heads, length, head] = [1, 2, 3].map(|dim| size(query, dim));
         let (groups, past) = (heads / size(key, 1).max(1), size(key, 2) - length);
         // PyTorch's causal mode counts from the first key.
-        let behind = length > 1 && past > 0 && self.mask.is_none();
+        let before = length > 1 && matches!(self.seen, Seen::Before);
+        let behind = before && past > 0;
         let made = behind.then(|| visible(past..past + length, past + length, query.device())).transpose()?;
-        let mask = self.mask.or(made.as_ref());
-        let causal = length > 1 && mask.is_none();
+        let mask = self.seen.mask().or(made.as_ref());
+        let causal = before && mask.is_none();
         // The fused kernels take grouped heads only without a mask.
         let fused = groups > 1 && mask.is_none() && head <= 256;
         let all = |states: &Tensor| if fused { Ok(states.shallow_clone()) } else { repeat(states, groups) };
@@ -107,18 +126,20 @@ impl Heads<'_> {
         let mut attended = Vec::new();
         for start in (0..=length - queries).step_by(usize::try_from(queries).unwrap_or(usize::MAX)) {
             let count = if length - start < 2 * queries { length - start } else { queries };
-            // What comes after the last of these queries none of them sees.
-            let seen = all - length + start + count;
-            let (mask, keys) = match self.mask {
-                Some(mask) => (Some(mask.f_narrow(2, start, count)?), all),
-                None if seen == count => (None, count),
-                None => {
-                    let keys = all.min((seen + KEYS - 1) / KEYS * KEYS);
-                    (Some(visible(seen - count..seen, keys, query.device())?), keys)
+            // Those before the end of the last of these queries.
+            let before = all - length + start + count;
+            let (mask, keys) = match self.seen {
+                Seen::Shown(mask) => (Some(mask.f_narrow(2, start, count)?), all),
+                Seen::All => (None, all),
+                Seen::Before if before == count => (None, count),
+                Seen::Before => {
+                    let keys = all.min((before + KEYS - 1) / KEYS * KEYS);
+                    (Some(visible(before - count..before, keys, query.device())?), keys)
                 }
             };
             let states = [query.f_narrow(2, start, count)?, key.f_narrow(2, 0, keys)?, value.f_narrow(2, 0, keys)?];
-            attended.push(Heads { states, mask: mask.as_ref(), scaling: self.scaling }.attend()?);
+            let seen = mask.as_ref().map_or(self.seen, Seen::Shown);
+            attended.push(Heads { states, seen, scaling: self.scaling }.attend()?);
             rest();
         }
         Tensor::f_cat(&attended, 2)
@@ -158,10 +179,13 @@ mod tests {
             for (heads, key_heads, length, past) in [(2, 2, 2100, 0), (4, 2, 3000, 0), (2, 1, 2500, 300)] {
                 let query = states([1, heads, length, 64], kind);
                 let [key, value] = [(); 2].map(|()| states([1, key_heads, past + length, 64], kind));
-                let whole = Heads { states: [query, key, value], mask: None, scaling: 0.125 };
-                let expected = whole.attend().unwrap();
-                let made = whole.attend_by_queries(QUERIES, &|| ()).unwrap();
-                assert!(made.equal(&expected), "{kind:?}, {heads} heads, {length} after {past}");
+                for seen in [Seen::Before, Seen::All] {
+                    let states = [&query, &key, &value].map(Tensor::shallow_clone);
+                    let whole = Heads { states, seen, scaling: 0.125 };
+                    let expected = whole.attend().unwrap();
+                    let made = whole.attend_by_queries(QUERIES, &|| ()).unwrap();
+                    assert!(made.equal(&expected), "{kind:?}, {heads} heads, {length} after {past}");
+                }
             }
         }
     }
@@ -174,8 +198,8 @@ mod tests {
             let query = states([rows, heads, length, 64], Kind::Float).set_requires_grad(recorded);
             let [key, value] = [(); 2].map(|()| states([rows, key_heads, length, 64], Kind::Float));
             rests.set(0);
-            let made = attend([&query, &key, &value], None, 0.125, &|| rests.set(rests.get() + 1)).unwrap();
-            let alone = Heads { states: [query, key, value], mask: None, scaling: 0.125 }.attend().unwrap();
+            let made = attend([&query, &key, &value], Seen::Before, 0.125, &|| rests.set(rests.get() + 1)).unwrap();
+            let alone = Heads { states: [query, key, value], seen: Seen::Before, scaling: 0.125 }.attend().unwrap();
             assert!(made.equal(&alone), "{rows} rows, {heads} heads of {length}");
             rests.get()
         };

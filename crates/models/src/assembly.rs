@@ -38,12 +38,9 @@ pub fn assemble(
 ) -> Result<Decoder> {
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let root = builder.open("", &blueprint.root.class, Node::Root);
+    builder.leave_out(std::mem::take(&mut blueprint.root.absent));
     let around = match &blueprint.root.around {
-        Some(about) => {
-            let site = builder.open(about.name, about.class, Node::Around);
-            builder.leave_out(about.absent, about.why);
-            Some(site)
-        }
+        Some(about) => Some(builder.open(about.name, about.class, Node::Around)),
         None => None,
     };
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
@@ -122,7 +119,7 @@ pub fn assemble(
         windows,
         kind,
         device,
-        varlen: !blueprint.eager && varlen::has_kernels(kind, device, head_dim),
+        varlen: !blueprint.eager && blueprint.is_causal() && varlen::has_kernels(kind, device, head_dim),
         blueprint,
     };
     let decoder = Decoder { about, embedding, layers, norm, rotary, head, forwards };

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use engine::Attention;
+use kernels::attention::Seen;
 use kernels::number;
 use kernels::varlen::repeat;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::decoder::Description;
+use crate::family::Sight;
 use crate::nn::{Dropout, evenly};
 
 /// How scores become weights, besides the softmax.
@@ -54,18 +56,25 @@ impl Extent {
         if total <= self.keys() { Ok(all) } else { all.f_narrow(2, total - self.keys(), self.keys()) }
     }
 
-    /// Returns which keys each query sees, `[rows, 1, length, keys]`: itself and what came before within the window,
+    /// Returns which keys each query sees, `[rows, 1, length, keys]`: itself and what is in its sight within the window,
     /// padding, `[rows, past + length]`, excepted.
     ///
     /// # Errors
     /// When `padding` does not fit.
-    pub fn visible(self, padding: Option<&Tensor>, device: Device) -> Result<Tensor, TchError> {
+    pub fn visible(self, sight: Sight, padding: Option<&Tensor>, device: Device) -> Result<Tensor, TchError> {
         let Self { rows, length, past, window } = self;
         let keys = number::range(past - self.kept(), past + length, device)?;
         let queries = number::range(past, past + length, device)?.f_unsqueeze(1)?;
-        let mut near = keys.f_le_tensor(&queries)?;
+        let mut near = match sight.ahead() {
+            true => Tensor::f_ones([length, self.keys()], (Kind::Bool, device))?,
+            false => keys.f_le_tensor(&queries)?,
+        };
         if let Some(window) = window {
-            near = near.f_logical_and(&keys.f_gt_tensor(&number::add(&queries, -(window as f64))?)?)?;
+            let reach = (window + i64::from(sight.both_ways)) as f64;
+            near = near.f_logical_and(&keys.f_gt_tensor(&number::add(&queries, -reach)?)?)?;
+            if sight.ahead() {
+                near = near.f_logical_and(&keys.f_lt_tensor(&number::add(&queries, reach)?)?)?;
+            }
         }
         let near = near.f_view([1, 1, length, self.keys()])?;
         match padding {
@@ -78,16 +87,16 @@ impl Extent {
     }
 }
 
-/// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, keys]`, or `None` where the kernel's own
-/// causal mode says the same, as that of [`kernels::varlen`] always does. For `sdpa` true is visible; for `eager` zero is,
-/// and the least finite number is not: minus infinity would turn rows that see nothing into NaN. Where rows have several
-/// [`sequences`] in them, each sees itself alone.
+/// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, keys]`, or `None` where attention without one comes
+/// to the same: where all see all, or where the kernel's own causal mode serves, as that of [`kernels::varlen`] always does. For
+/// `sdpa` true is visible; for `eager` zero is, and the least finite number is not: minus infinity would turn rows that see nothing
+/// into NaN. Where rows have several [`sequences`] in them, each sees itself alone.
 ///
 /// # Errors
 /// When `padding`, `[rows, past + length]`, or what numbers sequences does not fit.
 pub fn mask(
     attention: Attention,
-    extent: Extent,
+    (extent, sight): (Extent, Sight),
     (padding, sequences): (Option<&Tensor>, Option<&Tensor>),
     about: &Description,
 ) -> Result<Option<Tensor>, TchError> {
@@ -97,22 +106,33 @@ pub fn mask(
         Some(padding) => Some(padding.f_to_kind(Kind::Bool)?),
         None => None,
     };
-    let causal = extent.length == 1 || extent.past == 0 || about.varlen;
+    // Who sees both ways is not told apart from what else lies in its row.
+    let sequences = sequences.filter(|_| !sight.both_ways);
+    let causal = attention == Attention::Sdpa && (extent.length == 1 || extent.past == 0 || about.varlen);
     let near = extent.window.is_none_or(|window| extent.keys() < window);
-    if attention == Attention::Sdpa && padding.is_none() && sequences.is_none() && causal && near {
+    let plain = sight.both_ways || causal && sequences.is_none();
+    if plain && near && padding.is_none() && !sight.overlaid {
         return Ok(None);
     }
-    let mut visible = extent.visible(padding.as_ref(), device)?;
+    let mut visible = extent.visible(sight, padding.as_ref(), device)?;
     if let Some(sequences) = sequences {
         let one = sequences.f_unsqueeze(1)?;
         visible = visible.f_logical_and(&one.f_unsqueeze(3)?.f_eq_tensor(&one.f_unsqueeze(2)?)?)?;
     }
+    formed(attention, visible, kind).map(Some)
+}
+
+/// Makes of what is visible what attention takes as a mask.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn formed(attention: Attention, visible: Tensor, kind: Kind) -> Result<Tensor, TchError> {
     if attention == Attention::Sdpa {
-        return Ok(Some(visible));
+        return Ok(visible);
     }
-    let hidden = number::full(least(kind), (kind, device))?;
-    let zero = Tensor::f_zeros([1], (kind, device))?;
-    Ok(Some(zero.f_where_self(&visible, &hidden)?))
+    let hidden = number::full(least(kind), (kind, visible.device()))?;
+    let zero = Tensor::f_zeros([1], (kind, visible.device()))?;
+    zero.f_where_self(&visible, &hidden)
 }
 
 /// Numbers the sequences that lie end to end in each row, by positions `[rows, length]`: one ends where these do not go on by
@@ -155,7 +175,7 @@ pub fn attend(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
-    mask: Option<&Tensor>,
+    seen: Seen<'_>,
     scores: &Scores,
     rest: &dyn Fn(),
 ) -> Result<(Tensor, Option<Tensor>), TchError> {
@@ -168,9 +188,9 @@ pub fn attend(
     let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
     let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
     let (attended, weights) = match attention {
-        Attention::Sdpa => (kernels::attention::attend([query, key, value], mask, scores.scaling, rest)?, None),
+        Attention::Sdpa => (kernels::attention::attend([query, key, value], seen, scores.scaling, rest)?, None),
         Attention::Eager => {
-            let weights = weigh(query, key, value, mask, scores)?;
+            let weights = weigh(query, key, value, seen.mask(), scores)?;
             return Ok((mix(&weights, value)?, Some(weights)));
         }
     };

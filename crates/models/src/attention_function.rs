@@ -6,6 +6,7 @@ use std::rc::Rc;
 use engine::{Attention, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
+use kernels::attention::Seen;
 use kernels::{number, varlen};
 use tch::{Kind, Tensor};
 
@@ -13,7 +14,7 @@ use crate::builder::Builder;
 use crate::decoder::Shared;
 use crate::error::LoadError;
 use crate::families::functions::{REPEATS, SDPA};
-use crate::family;
+use crate::family::{self, CAUSAL};
 use crate::pass::{Flow, Pass, Result, no_part};
 use crate::source::{self, Argument, Forward, Given, Held, Operations, Shown, dtype};
 
@@ -110,6 +111,7 @@ impl Functions {
         let holds = |what: &str| match what {
             "masked" => matches!(mask, Held::Tensors(_)),
             "asked" => self.asked(called),
+            "untold" => called.told(CAUSAL).is_none(),
             "grouped" => grouped,
             "repeated" => grouped && any,
             "shared" => grouped && !all,
@@ -132,7 +134,14 @@ impl Functions {
     }
 
     fn asked(&self, called: &Called<'_>) -> bool {
-        called.shared.flags.iter().any(|(name, flow)| *name == "output_attentions" && matches!(flow, Tree::Bool(true)))
+        matches!(called.told("output_attentions"), Some(Tree::Bool(true)))
+    }
+}
+
+impl Called<'_> {
+    /// Returns an argument that a call of the model handed down.
+    fn told(&self, name: &str) -> Option<&Flow> {
+        self.shared.flags.iter().find(|(own, _)| *own == name).map(|(_, flow)| flow)
     }
 }
 
@@ -160,13 +169,14 @@ impl Call<'_> {
         let written = shared.written_masks(kind, pass)?;
         query.map(pass, |part, query| {
             let (key, value) = (keys.get(part).ok_or_else(no_part)?, values.get(part).ok_or_else(no_part)?);
-            // A mask that only stands for the causal mode, since others have one, is none.
+            // A mask that only stands for what is done without one, since others have one, is none.
             let stands = |mask: &&Tensor| -> bool {
                 let same = |written: &Tensor| written.size() == mask.size() && written.f_equal(mask).unwrap_or(false);
                 shared.mask(kind, part).is_none() && written.get(part).is_some_and(same)
             };
             let mask = masks.get(part).filter(|mask| !stands(mask));
-            Ok(kernels::attention::attend([query, key, value], mask, self.functions.scaling, &|| ())?)
+            let seen = mask.map_or(shared.unmasked(), Seen::Shown);
+            Ok(kernels::attention::attend([query, key, value], seen, self.functions.scaling, &|| ())?)
         })
     }
 }
@@ -254,7 +264,7 @@ impl Forward for Call<'_> {
                 Given::method(vec![Tree::None, class])
             }
             "hasattr" => Given::method(vec![module(), text("num_key_value_groups")]),
-            "getattr" => Given::method(vec![module(), text("is_causal"), Tree::Bool(true)]),
+            "getattr" => Given::method(vec![module(), text(CAUSAL), Tree::Bool(true)]),
             "gqa" => {
                 let mask = self.called.shared.field("attention_mask", self.called.kind, pass)?;
                 let args = vec![Argument::Other(mask), Argument::Operand(0), Argument::Operand(1)];
@@ -333,7 +343,8 @@ impl Forward for Call<'_> {
             "isinstance" | "tracing" => plain(Tree::Bool(false)),
             "kwargs" => plain(Tree::Dict(Vec::new())),
             "hasattr" => plain(Tree::Bool(self.functions.groups.is_some())),
-            "getattr" | "true" => plain(Tree::Bool(true)),
+            "true" => plain(Tree::Bool(true)),
+            "getattr" | "told" => plain(Tree::Bool(self.called.shared.causal)),
             "gqa" => plain(each(input, |part, _| Value::Bool(!self.functions.repeats(self.called, part)))?),
             "length" => plain(each(input, |_, states| Value::Int(states.size().get(2).copied().unwrap_or(0)))?),
             "causal" => plain(each(input, |part, query| self.causal(part, query))?),
@@ -345,6 +356,6 @@ impl Forward for Call<'_> {
 impl Call<'_> {
     fn causal(&self, part: usize, query: &Tensor) -> Value {
         let several = query.size().get(2).is_some_and(|length| *length > 1);
-        Value::Bool(several && self.called.shared.mask(self.called.kind, part).is_none())
+        Value::Bool(several && matches!(self.called.shared.sees(self.called.kind, part), Seen::Before))
     }
 }

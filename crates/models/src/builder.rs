@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use crate::dtype::Precision;
 use crate::error::LoadError;
-use crate::family::{self, Attributes, NormKind};
+use crate::family::{self, Absent, Attributes, NormKind};
 use crate::joint::{Joint, Parameters, Share};
 use crate::matrix::{Block, Matrix};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
@@ -209,10 +209,10 @@ impl<'a> Builder<'a> {
         Ok(operations)
     }
 
-    /// Notes modules that Hugging Face's innermost open module has, and this one does not.
-    pub fn leave_out(&mut self, names: &[&str], why: &'static str) {
-        let absent: Vec<_> = names.iter().map(|name| AbsentSchema { path: self.path(name), why }).collect();
-        self.schema.absent.extend(absent);
+    /// Notes modules that Hugging Face's model has, and this one does not.
+    pub fn leave_out(&mut self, absent: Vec<Absent>) {
+        let noted = absent.into_iter().map(|Absent { path, why }| AbsentSchema { path, why });
+        self.schema.absent.extend(noted);
     }
 
     /// Ends the tree: from now on operations have their sites.

@@ -161,8 +161,31 @@ fn continues(room: &Tensor, new: &Tensor) -> Result<bool, TchError> {
     Ok(fits && room.f_kind()? == new.f_kind()? && room.device() == new.device() && !new.requires_grad())
 }
 
-/// The caches of a pass, by segment.
-pub struct Caches(pub Vec<Option<Cache>>);
+/// The caches of a pass.
+pub struct Caches {
+    /// By segment.
+    pub all: Vec<Option<Cache>>,
+    /// They are shown as the first ones of pairs.
+    pub paired: bool,
+}
+
+impl Caches {
+    /// Puts the segments' caches together, if any has one.
+    #[must_use]
+    pub fn some(all: &[Option<Cache>], paired: bool) -> Option<Rc<Self>> {
+        all.iter().any(Option::is_some).then(|| Rc::new(Self { all: all.to_vec(), paired }))
+    }
+
+    /// Shows the cache of a segment to Python.
+    #[must_use]
+    pub fn value(&self, segment: usize) -> Value {
+        match (self.all.get(segment).and_then(Option::as_ref), self.paired) {
+            (Some(cache), true) => Value::host(PairObject::of(cache.clone())),
+            (Some(cache), false) => cache.value(),
+            (None, _) => Value::None,
+        }
+    }
+}
 
 impl Cache {
     /// Makes an empty cache for a model whose layers have such windows.
@@ -427,11 +450,20 @@ impl Cache {
     #[must_use]
     pub fn of_value(value: &Value) -> Option<Self> {
         let Value::Host(object) = value else { return None };
-        object.as_any().downcast_ref::<CacheObject>().map(|object| object.0.clone())
+        let object = object.as_any();
+        let own = object.downcast_ref::<CacheObject>().map(|object| object.0.clone());
+        own.or_else(|| object.downcast_ref::<PairObject>().map(|pair| pair.own.clone()))
     }
 
-    /// Writes the cache down as Hugging Face's class pickles.
-    pub fn data(&self, heap: &mut Heap) -> Option<Ref> {
+    /// Writes a Python value down as Hugging Face's class pickles, if it is a cache.
+    pub fn data_of(value: &Value, heap: &mut Heap) -> Option<Ref> {
+        match value {
+            Value::Host(object) if let Some(pair) = object.as_any().downcast_ref::<PairObject>() => pair.data(heap),
+            value => Self::of_value(value)?.data(heap),
+        }
+    }
+
+    fn data(&self, heap: &mut Heap) -> Option<Ref> {
         let layers = (0..self.layers()).map(|layer| self.layer_data(layer, heap)).collect::<Option<Vec<_>>>()?;
         let layers = heap.push(Datum::List(layers));
         let none = heap.push(Datum::None);
@@ -475,7 +507,7 @@ impl Cache {
 /// Shows a cache that a caller gave, as the caches of a pass.
 pub fn flow(value: &Value) -> Option<Flow> {
     let cache = Cache::of_value(value)?;
-    Some(Tree::Object(Rc::new(Caches(vec![Some(cache)]))))
+    Some(Tree::Object(Caches::some(&[Some(cache)], false)?))
 }
 
 fn layer_class(window: Option<i64>) -> &'static str {
@@ -490,7 +522,8 @@ fn object(heap: &mut Heap, name: &str, state: &[(&str, Ref)]) -> Ref {
 }
 
 /// Names of caches and their layers, which are all for looking.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
+    "cross_attention_cache",
     "get_max_length",
     "get_seq_length",
     "is_compileable",
@@ -498,6 +531,7 @@ pub const NAMES: [&str; 8] = [
     "is_sliding",
     "layers",
     "offloading",
+    "self_attention_cache",
     "sliding_window",
 ];
 
@@ -565,6 +599,72 @@ impl HostObject for CacheObject {
 
     fn is_instance(&self, class: &str) -> bool {
         matches!(class, "transformers.cache_utils.DynamicCache" | "transformers.cache_utils.Cache")
+    }
+}
+
+/// `transformers.cache_utils.EncoderDecoderCache`: a cache, and one of cross-attention, which stays empty.
+struct PairObject {
+    own: Cache,
+    other: Cache,
+}
+
+impl PairObject {
+    fn of(own: Cache) -> Self {
+        let windows = Rc::clone(&own.0.borrow().windows);
+        Self { own, other: Cache::new(windows) }
+    }
+
+    fn data(&self, heap: &mut Heap) -> Option<Ref> {
+        let (own, other) = (self.own.data(heap)?, self.other.data(heap)?);
+        let updated = heap.push(Datum::Bool(false));
+        let layers = (0..self.other.layers()).map(|layer| (heap.push(Datum::Int(layer.into())), updated)).collect();
+        let updated = heap.push(Datum::Dict(layers));
+        let state = [("self_attention_cache", own), ("cross_attention_cache", other), ("is_updated", updated)];
+        Some(object(heap, "EncoderDecoderCache", &state))
+    }
+}
+
+impl HostObject for PairObject {
+    fn type_name(&self) -> Cow<'static, str> {
+        "EncoderDecoderCache".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn memory(&self) -> Option<usize> {
+        Some(Rc::as_ptr(&self.own.0).cast::<()>() as usize)
+    }
+
+    fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "self_attention_cache" => self.own.value().into(),
+            "cross_attention_cache" => self.other.value().into(),
+            "get_seq_length" | "is_compileable" => {
+                return Rc::new(CacheObject(self.own.clone())).get_attribute(machine, name);
+            }
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        match name {
+            "get_seq_length" => Rc::new(CacheObject(self.own.clone())).call_method(machine, name, args),
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
+        Ok(Some(self.own.layers()))
+    }
+
+    fn truth(&self, _: &Machine) -> Result<Option<bool>, Raise> {
+        Ok(Some(self.own.layers() > 0))
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        matches!(class, "transformers.cache_utils.EncoderDecoderCache" | "transformers.cache_utils.Cache")
     }
 }
 

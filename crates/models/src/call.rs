@@ -36,6 +36,8 @@ pub struct Call {
     pub handed_on: &'static [&'static str],
     /// `generate()` adds what it knows of images.
     pub images: bool,
+    /// Caches become pairs in the base model.
+    pub pairs_caches: bool,
     /// Somebody took the mask out of the call.
     pub unmasked: bool,
 }
@@ -86,6 +88,7 @@ impl Call {
             generating: segments.iter().filter_map(|&segment| self.generating.get(segment).copied()).collect(),
             flags: self.flags.clone(),
             images: self.images,
+            pairs_caches: self.pairs_caches,
             unmasked: self.unmasked,
             ..Self::default()
         }
@@ -151,7 +154,10 @@ impl Call {
             }
             "position_ids" => optional(&self.positions),
             // generate() makes the cache; in a plain call, the base model makes it.
-            "past_key_values" if self.generates() => caches(some_caches(&self.caches).as_ref()),
+            // It is paired there, and goes on so.
+            "past_key_values" if self.generates() => {
+                caches(Caches::some(&self.caches, self.pairs_caches && !self.begins()).as_ref())
+            }
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
             "output_router_logits" => Tree::Bool(self.flags.routes()),
             "return_dict" => Tree::Bool(true),
@@ -162,11 +168,6 @@ impl Call {
             }
         })
     }
-}
-
-/// Puts the segments' caches together, if any has one.
-pub fn some_caches(caches: &[Option<Cache>]) -> Option<Rc<Caches>> {
-    caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches.to_vec())))
 }
 
 const ROOT: Form = Form {

@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpoint, Found};
 use crate::config::Config;
 use crate::dtype::DType;
 use crate::error::LoadError;
+use crate::families;
 use crate::family::Blueprint;
 use crate::generation::GenerationConfig;
 use crate::parameters::{self, Parameter};
@@ -151,7 +152,7 @@ const WORKING_ROOM: u64 = 8 << 20;
 /// When these say too little, or cannot be read.
 pub fn needs(folder: &Path) -> Result<Needs, LoadError> {
     let config = Config::read(folder)?;
-    let blueprint = (config.family().blueprint)(&config)?;
+    let blueprint = families::blueprint(&config)?;
     let sizes = [config.size("vocab_size")?, config.size("hidden_size")?];
     let mut checkpoint = Checkpoint::open(folder)?;
     checkpoint.adapt(&blueprint.root);
@@ -173,7 +174,7 @@ pub fn check(folder: &Path) -> Report {
     if let Some(config) = &config {
         report.note(GenerationConfig::read(folder, config));
     }
-    let blueprint = config.as_ref().and_then(|config| report.note((config.family().blueprint)(config)));
+    let blueprint = config.as_ref().and_then(|config| report.note(families::blueprint(config)));
     let checkpoint = report.note(Checkpoint::open(folder));
     if let (Some(config), Some(blueprint)) = (config, blueprint) {
         report.look_at_weights(&config, &blueprint, checkpoint);

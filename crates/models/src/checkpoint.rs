@@ -97,6 +97,9 @@ impl Checkpoint {
     /// Finds out how the files name a model's tensors. Those of the base model without its head leave its name out.
     pub fn adapt(&mut self, root: &Root) {
         let present = |prefix: &str| self.entries.keys().any(|name| name.starts_with(prefix));
+        // Files may leave out the first part of a path.
+        let short = |path: &str| format!("{}.", path.split_once('.').map_or(path, |(_, rest)| rest));
+        self.absent = root.absent.iter().flat_map(|one| [short(&one.path), format!("{}.", one.path)]).collect();
         let base = format!("{}.", root.base_path());
         let Some(around) = &root.around else {
             self.renamed = if present(&base) { Vec::new() } else { vec![(base, String::new())] };
@@ -106,8 +109,6 @@ impl Checkpoint {
             let own = |(new, old): &(&str, &str)| ((*new).to_owned(), (*old).to_owned());
             self.renamed = around.older_names.iter().map(own).collect();
         }
-        let names = |name: &&str| [format!("{name}."), format!("{}.{name}.", around.name)];
-        self.absent = around.absent.iter().flat_map(names).collect();
     }
 
     /// Returns a tensor's name as the files have it.

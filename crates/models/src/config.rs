@@ -57,7 +57,7 @@ impl Config {
             None => None,
         };
         let mut config = Self { file, values, family, whole, stored };
-        config.refuse_other_calls()?;
+        config.refuse_tuples()?;
         (family.complete)(&mut config)?;
         if let (Some(about), Some(whole)) = (&family.whole, &mut config.whole) {
             whole.insert(about.key.into(), config.values.clone().into());
@@ -65,20 +65,13 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses what would have every call compute, or return, something else than it does here.
-    fn refuse_other_calls(&self) -> Result<(), LoadError> {
-        let per_call = "is for single calls here: give it to those that want it";
-        for (key, usual, why) in [
-            ("is_causal", true, "attention is causal here"),
-            ("return_dict", true, per_call),
-            ("output_hidden_states", false, per_call),
-            ("output_attentions", false, per_call),
-        ] {
-            let wholes = self.whole.as_ref().and_then(|whole| whole.get(key));
-            let said = [self.get(key), wholes].into_iter().flatten().filter_map(Value::as_bool);
-            if said.into_iter().any(|said| said != usual) {
-                return Err(self.wrong(key, format!("{} is not supported: {why}", !usual)));
-            }
+    /// Refuses what has base models return tuples, of which transformers' own models with a head then look for fields.
+    fn refuse_tuples(&self) -> Result<(), LoadError> {
+        let (key, refused) = ("return_dict", Value::Bool(false));
+        let wholes = self.whole.as_ref().and_then(|whole| whole.get(key));
+        if self.get(key) == Some(&refused) || wholes == Some(&refused) {
+            let reason = "false is not supported: it is for single calls here, which may ask for tuples";
+            return Err(self.wrong(key, reason));
         }
         Ok(())
     }
@@ -303,10 +296,8 @@ mod tests {
         assert!(error.contains("quantization_config: weights quantized by mxfp4 are not served"), "{error}");
         let error = read("[1]").unwrap_err().to_string();
         assert!(error.ends_with("is not a JSON object"), "{error}");
-        for (key, said) in [("is_causal", "false"), ("return_dict", "false"), ("output_attentions", "true")] {
-            let error = read(&format!(r#"{{"model_type": "llama", "{key}": {said}}}"#)).unwrap_err().to_string();
-            assert!(error.contains(&format!("{key}: {said} is not supported")), "{error}");
-        }
+        let error = read(r#"{"model_type": "llama", "return_dict": false}"#).unwrap_err().to_string();
+        assert!(error.contains("return_dict: false is not supported"), "{error}");
         let config = read(r#"{"model_type": "gpt2", "n_head": 0}"#).unwrap();
         let error = config.size("n_head").unwrap_err().to_string();
         assert!(error.ends_with("n_head: needs a positive integer"), "{error}");

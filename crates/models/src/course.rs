@@ -20,6 +20,7 @@ use crate::cache::{Cache, Caches};
 use crate::call::Call;
 use crate::decoder::{Attended, Decoder, Description, Shared, Stream, share};
 use crate::embedding::Words;
+use crate::family::Sight;
 use crate::pass::{Pass, Result, Unseen};
 use crate::rotary::Rotations;
 use crate::tokens::Tokens;
@@ -596,7 +597,7 @@ impl<'a> Course<'a> {
                 _ => None,
             });
         }
-        shared.caches = caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches)));
+        shared.caches = Caches::some(&caches, self.decoder.about.blueprint.paired_caches);
         let made = |(cosines, sines)| Some(Rc::new(Rotations::new(cosines, sines)));
         shared.rotations = rotations.into_iter().map(made).collect();
         Ok(shared)
@@ -709,7 +710,8 @@ impl Ends {
         if let Some(mask) = self.masks.get(&key) {
             return Ok(mask.clone());
         }
-        let mask = attention::mask(attention, extent, (None, None), about)?.map(Rc::new);
+        // Rows fork of causal models alone.
+        let mask = attention::mask(attention, (extent, Sight::default()), (None, None), about)?.map(Rc::new);
         self.masks.insert(key, mask.clone());
         Ok(mask)
     }

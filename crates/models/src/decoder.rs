@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
+use kernels::attention::Seen;
 use kernels::{number, varlen};
 use tch::{Device, Kind, Tensor};
 
@@ -13,10 +14,10 @@ use crate::alone;
 use crate::attention::{self, Extent};
 use crate::balance::{self, Routed};
 use crate::cache::{Cache, Caches};
-use crate::call::{Call, bind, some_caches};
+use crate::call::{Call, bind};
 use crate::course::Course;
 use crate::embedding::Embed;
-use crate::family::{self, Balance, Blueprint, Form, Returns};
+use crate::family::{self, Balance, Blueprint, CAUSAL, Form, Returns, Sight};
 use crate::forward::{self, Forwards};
 use crate::layer::Layer;
 use crate::nn::Linear;
@@ -59,9 +60,11 @@ impl Description {
         if self.blueprint.eager { Attention::Eager } else { asked }
     }
 
-    /// Returns whether rows may be computed from where they differ from others: a layer returns hidden states alone.
+    /// Returns whether rows may be computed from where they differ from others: a layer returns hidden states alone, nothing is
+    /// seen of what comes later, and calls do not collect what every layer makes.
     pub fn forks(&self) -> bool {
-        !self.blueprint.layer.iter().any(|layer| layer.returns_weights)
+        let about = &self.blueprint;
+        about.is_causal() && !about.usual.collects() && !about.layer.iter().any(|layer| layer.returns_weights)
     }
 }
 
@@ -168,6 +171,12 @@ pub struct Stream {
 #[derive(Clone, Default)]
 pub struct Shared {
     pub attention: Vec<Attention>,
+    /// What masks let tokens see that the model makes.
+    pub sight: Sight,
+    /// Attention that is handed no mask is causal.
+    pub causal: bool,
+    /// Of hidden states, and of masks that are added to scores.
+    pub numbers: Option<(Kind, Device)>,
     /// By kind of layer.
     pub masks: Vec<Masks>,
     /// `[rows or 1, length]`.
@@ -200,7 +209,7 @@ pub type Masks = Vec<Option<Rc<Tensor>>>;
 impl Shared {
     /// Returns a segment's cache.
     pub fn cache(&self, segment: usize) -> Option<&Cache> {
-        self.caches.as_ref()?.0.get(segment)?.as_ref()
+        self.caches.as_ref()?.all.get(segment)?.as_ref()
     }
 
     /// Returns what some of the segments share.
@@ -208,9 +217,13 @@ impl Shared {
         fn pick<T: Clone>(all: &[T], segments: &[usize]) -> Vec<T> {
             segments.iter().filter_map(|&index| all.get(index).cloned()).collect()
         }
-        let caches = self.caches.as_ref().map(|caches| Rc::new(Caches(pick(&caches.0, segments))));
+        let only = |caches: &Rc<Caches>| Caches { all: pick(&caches.all, segments), paired: caches.paired };
+        let caches = self.caches.as_ref().map(|caches| Rc::new(only(caches)));
         Self {
             attention: pick(&self.attention, segments),
+            sight: self.sight,
+            causal: self.causal,
+            numbers: self.numbers,
             masks: self.masks.iter().map(|masks| pick(masks, segments)).collect(),
             positions: pick(&self.positions, segments),
             rotations: Vec::new(),
@@ -230,6 +243,16 @@ impl Shared {
     /// Returns a segment's mask in layers of a kind.
     pub fn mask(&self, kind: usize, segment: usize) -> Option<&Tensor> {
         self.masks.get(kind)?.get(segment)?.as_deref()
+    }
+
+    /// Returns which keys a segment's queries see in layers of a kind.
+    pub fn sees(&self, kind: usize, segment: usize) -> Seen<'_> {
+        self.mask(kind, segment).map_or(self.unmasked(), Seen::Shown)
+    }
+
+    /// Returns which keys queries see where attention is handed no mask.
+    pub fn unmasked(&self) -> Seen<'static> {
+        if self.causal { Seen::Before } else { Seen::All }
     }
 
     /// Returns how many tokens one sees in layers of a kind, if that is bounded.
@@ -281,19 +304,26 @@ impl Shared {
         })
     }
 
-    /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
+    /// Returns a mask for every segment: those without one get what attention does without.
     pub fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
         let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
         let mut written = Vec::with_capacity(masks.len());
-        for ((mask, part), &past) in masks.iter().zip(&pass.layout.parts).zip(&self.past) {
-            let device = self.positions.first().map_or(Device::Cpu, |positions| positions.device());
+        for (segment, ((mask, part), &past)) in masks.iter().zip(&pass.layout.parts).zip(&self.past).enumerate() {
             let extent = Extent { rows: part.rows, length: part.length, past, window: self.window(kind) };
             written.push(match mask {
                 Some(mask) => mask.shallow_clone(),
-                None => extent.visible(None, device)?,
+                None => self.written(extent, segment)?,
             });
         }
         Ok(written)
+    }
+
+    /// Writes down what attention does that is handed no mask.
+    pub fn written(&self, extent: Extent, segment: usize) -> Result<Tensor> {
+        let (kind, device) = self.numbers.unwrap_or((Kind::Float, Device::Cpu));
+        let visible = extent.visible(Sight::unmasked(self.causal), None, device)?;
+        let attention = self.attention.get(segment).copied().unwrap_or_default();
+        Ok(attention::formed(attention, visible, kind)?)
     }
 
     /// Takes what some of the segments have come to.
@@ -760,25 +790,24 @@ impl Input for Handed<'_> {
 fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call, mut course: Course<'_>) -> Result<Record> {
     let about = &decoder.about;
     course.rotate(pass)?;
-    let mut hidden_states = call.flags.output_hidden_states.then(Vec::new);
+    let mut states = call.flags.output_hidden_states.then(Vec::new);
     for layer in 0..about.layers.len() {
         course.prepare(layer, pass)?;
-        if let (Some(states), Some(hidden)) = (&mut hidden_states, course.hidden()) {
+        if let (Some(states), Some(hidden)) = (&mut states, course.hidden()) {
             states.push(hidden.share());
         }
         course.run(layer, pass)?;
         pass.between_layers()?;
     }
-    let (hidden, shared) = course.end(pass)?;
-    let hidden = decoder.norm(pass, &hidden)?;
-    // The last entry is the normed one, not the last layer's output.
-    if let Some(states) = &mut hidden_states {
-        states.push(hidden.share());
-    }
+    let (last, shared) = course.end(pass)?;
+    let hidden = decoder.norm(pass, &last)?;
+    // The last entry is the normed one, not the last layer's output, unless the configuration says otherwise.
+    let ended = if about.blueprint.usual.normed_last { &hidden } else { &last };
+    states.iter_mut().for_each(|states| states.push(ended.share()));
     let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
     let routed = shared.routed.as_ref().map(|routed| routed.take());
     let returns = about.blueprint.root.returns;
-    let encoded = Encoded { hidden, caches: shared.caches.clone(), hidden_states, attentions, routed, returns };
+    let encoded = Encoded { hidden, caches: shared.caches.clone(), hidden_states: states, attentions, routed, returns };
     let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
     fields.extend(encoded.extras(pass));
     Ok(Record(fields, returns.base()))
@@ -788,21 +817,30 @@ fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call, mut course: Cours
 pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
     let about = &decoder.about;
     let kinds = about.blueprint.kinds.iter().map(|kind| (kind.window, kind.rope)).collect::<Rc<[_]>>();
+    let said = call.flags.causal.filter(|_| about.blueprint.root.is_wrapped());
+    let sight = &about.blueprint.sight;
+    let causal = said.unwrap_or(about.blueprint.causal);
     let mut shared = Shared {
         attention: call.attention.iter().map(|&asked| about.attention(asked)).collect(),
+        sight: Sight { both_ways: said.map_or(sight.both_ways, |causal| !causal), ..*sight },
+        causal,
+        numbers: Some((about.kind, about.device)),
         masks: kinds.iter().map(|_| Vec::new()).collect(),
         kinds,
         rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),
-        caches: some_caches(&call.caches),
+        caches: Caches::some(&call.caches, about.blueprint.paired_caches),
         use_cache: Some(call.flags.caches()),
         attentions: call.flags.output_attentions.then(Rc::default),
         routed: call.flags.routes().then(Rc::default),
         generating: call.generating.clone(),
-        varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
+        varlen: (about.varlen && causal).then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()
     };
     let [_, to_layers] = about.blueprint.root.hands_on;
     shared.flags = call.flags.given.iter().filter(|(name, _)| to_layers.contains(name)).cloned().collect();
+    if let Some(causal) = said.filter(|_| !shared.flags.iter().any(|(name, _)| *name == CAUSAL)) {
+        shared.flags.push((CAUSAL, Tree::Bool(causal)));
+    }
     if !about.blueprint.calls.layer.keyword.contains(&"use_cache") {
         // As layers have it that are not told.
         shared.use_cache = Some(false);
@@ -819,7 +857,8 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
                 continue;
             }
             let extent = Extent { rows: part.rows, length: part.length, past, window };
-            masks.push(attention::mask(attention, extent, (padding, sequences.as_ref()), about)?.map(Rc::new));
+            let sequences = (padding, sequences.as_ref());
+            masks.push(attention::mask(attention, (extent, shared.sight), sequences, about)?.map(Rc::new));
         }
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),

@@ -24,9 +24,9 @@ use serde_json::{Map, Value as Json};
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::family::{
-    Attention, Attributes, Balance, Blueprint, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head, HeadNorms,
-    Kind, Layer, Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Sources,
-    Step, Turn, Way,
+    Attention, Attributes, Balance, Blueprint, CAUSAL, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head,
+    HeadNorms, Kind, Layer, Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary,
+    Sight, Sources, Step, Turn, Usual, Way,
 };
 use crate::nn::Function;
 use crate::rope::Rope;
@@ -52,6 +52,28 @@ pub const ALL: &[&Family] = &[
 ];
 
 type Result<T> = std::result::Result<T, LoadError>;
+
+/// Makes the blueprint of what a configuration says: its family's, and what all families' may say.
+///
+/// # Errors
+/// For what is not supported, by name.
+pub fn blueprint(config: &Config) -> Result<Blueprint> {
+    let mut blueprint = (config.family().blueprint)(config)?;
+    let (is, wrapped) = (|key, flag| config.get(key) == Some(&Json::Bool(flag)), blueprint.root.is_wrapped());
+    let said = match config.get(CAUSAL) {
+        None => None,
+        Some(Json::Bool(said)) => Some(*said),
+        Some(_) => return Err(config.wrong(CAUSAL, "needs true or false")),
+    };
+    blueprint.sight.both_ways = said == Some(false);
+    blueprint.usual = Usual {
+        hidden_states: is("output_hidden_states", true),
+        attentions: is("output_attentions", true),
+        causal: said.filter(|_| wrapped),
+        normed_last: !wrapped || !is("tie_last_hidden_states", false),
+    };
+    Ok(blueprint)
+}
 
 /// How Llama's modules are called, and those of most families after it.
 const LLAMA_CALLS: Calls = Calls {
@@ -244,7 +266,7 @@ fn attention_attributes(config: &Config, sizes: &Sizes, layer: usize) -> Attribu
         ("num_key_value_groups", (sizes.heads / sizes.key_heads).into()),
         ("scaling", (sizes.head_dim as f64).powf(-0.5).into()),
         ("attention_dropout", config.get("attention_dropout").cloned().unwrap_or(Json::Null)),
-        ("is_causal", true.into()),
+        (CAUSAL, true.into()),
     ]
 }
 
@@ -319,6 +341,7 @@ fn llama_blueprint_around(
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
             around: None,
+            absent: Vec::new(),
             restores_length: false,
             attributes: vec![("padding_idx", padding.clone())],
         },
@@ -340,6 +363,10 @@ fn llama_blueprint_around(
         positions: None,
         eager: false,
         by_sequence: true,
+        sight: Sight::default(),
+        causal: true,
+        paired_caches: false,
+        usual: Usual::default(),
         window: None,
         anew_at: None,
         balance: None,
@@ -611,24 +638,24 @@ fn with_head_norms(attention: &mut Attention, norm: &Norm, over: Over) {
 /// Says by how much scores are multiplied where it is not by the heads' dimensions.
 fn with_scaling(attention: &mut Attention, scaling: f64) {
     attention.scaling = scaling;
-    for (name, value) in &mut attention.attributes {
-        if *name == "scaling" {
-            *value = scaling.into();
-        }
+    set(&mut attention.attributes, "scaling", scaling);
+}
+
+/// Sets an attribute that is there.
+fn set(attributes: &mut Attributes, name: &str, value: impl Into<Json>) {
+    if let Some((_, own)) = attributes.iter_mut().find(|(own, _)| *own == name) {
+        *own = value.into();
     }
+}
+
+/// Returns whether Gemma's attention is to see what comes later.
+fn sees_ahead(config: &Config) -> bool {
+    config.get("use_bidirectional_attention") == Some(&Json::Bool(true))
 }
 
 /// The window of families that have one for all layers, or none.
 fn one_kind(config: &Config) -> Result<Vec<Kind>> {
     Ok(vec![Kind { window: config.optional_size("sliding_window")?, rope: 0 }])
-}
-
-/// A setting that means other arithmetic than there is here.
-fn refuse_set(config: &Config, key: &str, what: &str) -> Result<()> {
-    match config.get(key) {
-        Some(Json::Bool(true)) => Err(config.wrong(key, format!("true is not supported: {what}"))),
-        _ => Ok(()),
-    }
 }
 
 /// Fills in `num_key_value_heads` and `head_dim`.

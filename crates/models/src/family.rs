@@ -66,12 +66,75 @@ pub struct Blueprint {
     pub eager: bool,
     /// Masks keep apart the sequences that lie end to end in a row, which positions tell.
     pub by_sequence: bool,
+    /// What masks let tokens see.
+    pub sight: Sight,
+    /// Attention that is handed no mask is causal.
+    pub causal: bool,
+    /// Caches are shown as pairs, as transformers has them beside cross-attention; the second ones stay empty.
+    pub paired_caches: bool,
+    pub usual: Usual,
     /// The window of those layers that have one, whether there are such layers or not.
     pub window: Option<i64>,
     /// The length at which a generation computes all again: from there on, positions are rotated in another way.
     pub anew_at: Option<i64>,
     pub balance: Option<Balance>,
     pub sources: Sources,
+}
+
+impl Blueprint {
+    /// Returns whether nothing is seen of what comes later, unless a call asks for it.
+    #[must_use]
+    pub fn is_causal(&self) -> bool {
+        !self.sight.ahead() && self.usual.causal.unwrap_or(self.causal)
+    }
+}
+
+/// What masks let a token see of its row, besides itself and what came before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// What comes after it, too, as transformers has it for models that are not causal: the end of a window on either side is
+    /// inside of it, and sequences that lie end to end are not told apart.
+    pub both_ways: bool,
+    /// The same, as something that is laid over a causal mask: the end of a window is outside, and there is always a mask.
+    pub overlaid: bool,
+}
+
+impl Sight {
+    /// Returns what attention sees that is handed no mask.
+    #[must_use]
+    pub fn unmasked(causal: bool) -> Self {
+        Self { both_ways: !causal, overlaid: false }
+    }
+
+    /// Returns whether anything after it is seen.
+    #[must_use]
+    pub fn ahead(self) -> bool {
+        self.both_ways || self.overlaid
+    }
+}
+
+/// What a configuration says of calls that do not say it themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usual {
+    pub hidden_states: bool,
+    pub attentions: bool,
+    pub causal: Option<bool>,
+    /// The last of the hidden states is the normed one.
+    pub normed_last: bool,
+}
+
+impl Usual {
+    /// Returns whether something is collected of every layer.
+    #[must_use]
+    pub fn collects(&self) -> bool {
+        self.hidden_states || self.attentions
+    }
+}
+
+impl Default for Usual {
+    fn default() -> Self {
+        Self { hidden_states: false, attentions: false, causal: None, normed_last: true }
+    }
 }
 
 /// What is said of how evenly experts are taken, where there are some, to calls that ask for routers' logits.
@@ -103,12 +166,21 @@ pub struct Root {
     pub returns: Returns,
     /// What stands between the model and its base model, if something does.
     pub around: Option<Around>,
+    /// What transformers has of it that is not served.
+    pub absent: Vec<Absent>,
     /// Keyword arguments that the model hands on to the base model, and that one to its layers, as they are.
     pub hands_on: [&'static [&'static str]; 2],
     /// Hidden states are given the length of the input in the end, whatever was assigned on the way.
     pub restores_length: bool,
     /// Of the base model.
     pub attributes: Attributes,
+}
+
+/// A module that is not served.
+pub struct Absent {
+    pub path: String,
+    /// What is said to who asks for it.
+    pub why: &'static str,
 }
 
 /// A model around the base model, for more than text: it embeds for the base model, and makes its masks, one for each type
@@ -121,15 +193,18 @@ pub struct Around {
     pub call: &'static Form,
     /// The token of images, where it has no embedding: it embeds another in its place.
     pub image: Option<i64>,
-    /// Its parts that are not served.
-    pub absent: &'static [&'static str],
-    /// What is said to who asks for one of them.
-    pub why: &'static str,
     /// What names of tensors begin with, and what older checkpoints have there.
     pub older_names: &'static [(&'static str, &'static str)],
 }
 
 impl Root {
+    /// Returns whether transformers hands down [`CAUSAL`], and collects hidden states and weights, around the base model's forward;
+    /// where it does not, the forward collects them itself.
+    #[must_use]
+    pub fn is_wrapped(&self) -> bool {
+        self.hands_on[1].contains(&CAUSAL)
+    }
+
     /// Returns the path of the base model.
     #[must_use]
     pub fn base_path(&self) -> String {
@@ -141,7 +216,10 @@ impl Root {
 }
 
 /// What most models hand on: the last two are what the text-generation pipeline leaves among the arguments of a call.
-pub const FLAGS: &[&str] = &["output_hidden_states", "output_attentions", "max_length", "prefix_length"];
+pub const FLAGS: &[&str] = &["output_hidden_states", "output_attentions", "max_length", "prefix_length", CAUSAL];
+
+/// Whether attention is causal that is handed no mask. A base model hands it on where a call says it, or the configuration.
+pub const CAUSAL: &str = "is_causal";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {

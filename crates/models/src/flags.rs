@@ -7,6 +7,7 @@ use interpreter::Value;
 use interpreter::raise::Raise;
 
 use crate::alone::Alone;
+use crate::family::CAUSAL;
 use crate::pass::Flow;
 
 /// Keyword arguments of the forward calls of a pass.
@@ -19,6 +20,8 @@ pub struct Flags {
     pub uncached: bool,
     /// Whether routers' logits are asked for; `None` where there are no routers.
     pub routes: Option<bool>,
+    /// Whether attention is causal that is handed no mask, where that is said.
+    pub causal: Option<bool>,
     /// As the caller gave them, those that modules pass on.
     pub given: Vec<(&'static str, Flow)>,
     /// Last positions of each segment to compute logits for; zero for all.
@@ -50,14 +53,20 @@ impl Flags {
     pub fn add(&mut self, arguments: &[(Rc<str>, Value)]) -> Result<i64, Raise> {
         let mut keep = 0;
         for (name, value) in arguments {
-            let set = matches!(value, Value::Bool(true));
             let Some(known) = KNOWN.iter().copied().find(|known| **known == **name) else {
                 // As in Hugging Face's forward, which passes on what it does not know.
                 continue;
             };
             match known {
-                "output_hidden_states" => self.output_hidden_states |= set,
-                "output_attentions" => self.output_attentions |= set,
+                "output_hidden_states" | "output_attentions" | CAUSAL => {
+                    if let Value::Bool(flag) = value {
+                        match known {
+                            "output_hidden_states" => self.output_hidden_states = *flag,
+                            "output_attentions" => self.output_attentions = *flag,
+                            _ => self.causal = Some(*flag),
+                        }
+                    }
+                }
                 "use_cache" => {
                     if let Value::Bool(flag) = value {
                         self.use_cache = Some(*flag || self.use_cache.unwrap_or(false));
@@ -79,9 +88,7 @@ impl Flags {
                         self.routes = Some(*flag);
                     }
                 }
-                "output_router_logits" if !set => {}
-                // As it is anyway. Modules are not shown it.
-                "is_causal" if set => continue,
+                "output_router_logits" if !matches!(value, Value::Bool(true)) => {}
                 _ if matches!(value, Value::None) => {}
                 _ if self.alone.take(known, value)? => {}
                 "pixel_values" | "mm_encoder_outputs" => {
@@ -126,7 +133,7 @@ const KNOWN: [&str; 18] = [
     "encoder_hidden_states",
     "encoder_attention_mask",
     "output_router_logits",
-    "is_causal",
+    CAUSAL,
     "pixel_values",
     "mm_encoder_outputs",
 ];
@@ -136,19 +143,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_computed_in_another_way_is_refused_by_name() {
-        let add = |value: bool| Flags::default().add(&[("is_causal".into(), Value::Bool(value))]);
-        let refused = add(false).unwrap_err();
-        assert!(
-            refused.message().contains("the model's argument `is_causal` is not supported"),
-            "{}",
-            refused.message()
-        );
-        assert_eq!(add(true).unwrap(), 0);
-        // What is asked for counts before what the configuration says.
-        let mut flags = Flags { uncached: true, ..Flags::default() };
-        assert!(!flags.caches());
-        flags.add(&[("use_cache".into(), Value::Bool(true))]).unwrap();
-        assert!(flags.caches() && Flags::default().caches());
+    fn what_a_call_asks_for_counts_before_what_the_configuration_says() {
+        let mut flags = Flags { uncached: true, output_hidden_states: true, causal: Some(true), ..Flags::default() };
+        assert!(!flags.caches() && flags.collects());
+        let said = [("use_cache", true), ("output_hidden_states", false), (CAUSAL, false)];
+        flags.add(&said.map(|(name, flag)| (name.into(), Value::Bool(flag)))).unwrap();
+        assert!(flags.caches() && !flags.collects() && Flags::default().caches());
+        assert_eq!((flags.causal, flags.given.len()), (Some(false), 3));
     }
 }

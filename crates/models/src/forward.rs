@@ -20,6 +20,7 @@ use crate::family::Returns;
 use crate::pass::{Flow, Input as _, Output as _, Parts, Pass, Result, no_part};
 use crate::rotary::{Rotary, Rotations};
 use crate::source::{self, Argument, Forward, Given, Held, Loop, Opaque, Operations, Running, Shown};
+use crate::tokens::Tokens;
 
 /// The forwards' operations.
 pub struct Forwards {
@@ -485,6 +486,9 @@ pub fn base<'a>(
         given.push(("position_ids", optional(pass, shared.field("position_ids", 0, pass)?)?));
     }
     let slides = shared.kinds.iter().any(|(window, _)| window.is_some());
+    let (overlaid, paired) = (shared.sight.overlaid, decoder.about.blueprint.paired_caches);
+    let (generates, past) = (own.generates(), !own.begins());
+    let normed_last = decoder.about.blueprint.usual.normed_last;
     let flags = &call.flags;
     let holds = |when: &str| match when {
         "ids" => !embedded && embeds.is_none(),
@@ -496,6 +500,9 @@ pub fn base<'a>(
         "masked" => masked,
         "own_masks" => !embedded,
         "slides" => slides,
+        "overlaid" => overlaid,
+        "paired" => cached && paired,
+        "paired_now" => cached && paired && !(generates && past),
         "states" => flags.output_hidden_states,
         "weights" => flags.output_attentions,
         _ => false,
@@ -508,8 +515,8 @@ pub fn base<'a>(
         ended: RefCell::new(Rc::clone(&shared)),
         round: Cell::new(0),
         layers: RefCell::default(),
+        states: RefCell::new(flags.output_hidden_states.then(Vec::new)),
     };
-    let mut states = flags.output_hidden_states.then(Vec::new);
     let mut running = Running::new(operations, given);
     let mut rotations = Vec::new();
     for (within, lines) in operations.stretches() {
@@ -532,7 +539,7 @@ pub fn base<'a>(
                         course.prepare(layer, pass)?;
                         Ok(course.hidden().map(|hidden| hidden.share()))
                     })?;
-                    if let (Some(states), Some(hidden)) = (&mut states, &hidden) {
+                    if let (Some(states), Some(hidden)) = (&mut *base.states.borrow_mut(), &hidden) {
                         states.push(hidden.share());
                     }
                     match hidden {
@@ -556,22 +563,25 @@ pub fn base<'a>(
                 let (hidden, shared) = course.end(pass)?;
                 *base.ended.borrow_mut() = shared;
                 running.set("hidden_states", Held::of_tokens(pass, &hidden)?);
+                if let Some(states) = base.states.borrow_mut().as_mut().filter(|_| !normed_last) {
+                    states.push(hidden);
+                }
             }
         }
     }
     let returned = running.returned(pass)?.pop();
-    let (hidden, returns) =
-        (running.get("hidden_states").map_or(Held::NONE, Held::share), decoder.about.blueprint.root.returns);
-    let hidden = hidden.into_tokens(pass)?;
-    // The last entry is the normed one, not the last layer's output.
-    states.iter_mut().for_each(|states| states.push(hidden.share()));
+    let hidden = running.get("hidden_states").map_or(Held::NONE, Held::share).into_tokens(pass)?;
     let Some(Held::Whole(Tree::Record { mut fields, class })) = returned else {
         return Err(Raise::type_error("the base model returns a ModelOutput").into());
     };
-    let attentions = base.ended.borrow().attentions.as_ref().map(|attentions| attentions.take());
-    let routed = base.ended.borrow().routed.as_ref().map(|routed| routed.take());
-    let encoded = Encoded { hidden, caches: None, hidden_states: states, attentions, routed, returns };
-    fields.extend(encoded.extras(pass));
+    if decoder.about.blueprint.root.is_wrapped() {
+        for (name, flow) in base.collected(pass, &hidden) {
+            match fields.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, own)) => *own = flow,
+                None => fields.push((name, flow)),
+            }
+        }
+    }
     Ok(Record(fields, class))
 }
 
@@ -589,6 +599,8 @@ struct Base<'a> {
     round: Cell<usize>,
     /// Hidden states before each layer, as they are shown where the forward collects them itself.
     layers: RefCell<Vec<Flow>>,
+    /// The same as they are returned, if they are: in the end with the last layer's, where that is the last.
+    states: RefCell<Option<Vec<Tokens>>>,
 }
 
 impl<'a> Base<'a> {
@@ -641,6 +653,26 @@ impl<'a> Base<'a> {
         })
     }
 
+    /// Lists what was collected of layers, where these last hidden states are returned.
+    fn collected(&self, pass: &Pass<'_>, hidden: &Tokens) -> Vec<(&'static str, Flow)> {
+        let (ended, about) = (self.ended.borrow(), &self.decoder.about.blueprint);
+        let of_layers = |all: &RefCell<Vec<Vec<Tensor>>>| -> Vec<Vec<Tensor>> {
+            all.borrow().iter().map(|layer| layer.iter().map(Tensor::shallow_clone).collect()).collect()
+        };
+        let normed = about.usual.normed_last.then_some(hidden);
+        let states = self.states.borrow();
+        let states = states.as_ref().map(|states| states.iter().chain(normed).map(Tokens::share).collect());
+        let encoded = Encoded {
+            hidden: hidden.share(),
+            caches: None,
+            hidden_states: states,
+            attentions: ended.attentions.as_deref().map(of_layers),
+            routed: ended.routed.as_deref().map(of_layers),
+            returns: about.root.returns,
+        };
+        encoded.extras(pass)
+    }
+
     fn puts_late(&self) -> bool {
         self.decoder.forwards.base.named("causal_mask_mapping_1").is_some()
     }
@@ -673,6 +705,9 @@ impl<'a> Base<'a> {
             "returns_record" => Tree::Bool(true),
             "enumerated" => opaque(pass, "enumerate"),
             "types" => opaque(pass, "set"),
+            "is_pair" => Tree::Bool(self.own.generates() && !self.own.begins()),
+            "empty_cache" => opaque(pass, "DynamicCache"),
+            "overlay" | "overlay_of_window" => opaque(pass, "function"),
             "function" => {
                 let slides = shared.kinds.first().is_some_and(|(window, _)| window.is_some());
                 let name = if slides { "create_sliding_window_causal_mask" } else { "create_causal_mask" };
@@ -772,6 +807,9 @@ impl Masks<'_> {
         if self.takes_positions() {
             kwargs.push(("position_ids", Argument::Operand(2)));
         }
+        if self.shared.sight.overlaid {
+            kwargs.push(("or_mask_function", Argument::Other(opaque(pass, "function"))));
+        }
         Ok(Given { args: Vec::new(), kwargs })
     }
 
@@ -841,11 +879,11 @@ impl Masks<'_> {
                 _ => None,
             };
             let kind = self.shared.attention.get(at).copied().unwrap_or_default();
-            let mask = attention::mask(kind, extent, (padding, sequences.as_ref()), about)?;
+            let mask = attention::mask(kind, (extent, self.shared.sight), (padding, sequences.as_ref()), about)?;
             any |= mask.is_some();
             masks.push(match mask {
                 Some(mask) => mask,
-                None => extent.visible(None, about.device)?,
+                None => self.shared.written(extent, at)?,
             });
         }
         Ok(if any { Held::Tensors(masks) } else { Held::Nothing })
@@ -867,6 +905,8 @@ impl Forward for Base<'_> {
                 "given_weights" => vec![object("output_attentions"), Tree::None],
                 "given_states" => vec![object("output_hidden_states"), Tree::None],
                 "width" => vec![Tree::Int(-1)],
+                "is_pair" => vec![opaque(pass, "cache"), opaque(pass, "type")],
+                "overlay_of_window" => vec![self.window().map_or(Tree::None, Tree::Int)],
                 _ => Vec::new(),
             }));
         }
@@ -1007,6 +1047,8 @@ impl Forward for Base<'_> {
                     Tree::None => {}
                     caches => fields.push(("past_key_values", caches)),
                 }
+                // Of the object that is returned, who looks later sees what is added to it.
+                fields.extend(self.collected(pass, &tokens(pass)?));
                 Ok(Held::Whole(Tree::Record { class: decoder.about.blueprint.root.returns.base(), fields }))
             }
             _ => Err(unknown("a base model", name).into()),

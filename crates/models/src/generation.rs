@@ -75,19 +75,30 @@ impl GenerationConfig {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect()
         };
-        let pairs = match (file.is_file(), config.whole()) {
+        // What every call returns of layers, a generation returns, too.
+        let collected = || {
+            let own = ["output_hidden_states", "output_attentions"].into_iter();
+            let all = config.whole().unwrap_or(config.values());
+            let mut own: Vec<_> = own.filter(|key| all.get(*key) == Some(&Json::Bool(true))).collect();
+            own.extend((!own.is_empty()).then_some("return_dict_in_generate"));
+            own.into_iter().map(|key| (key.to_owned(), Json::Bool(true)))
+        };
+        let pairs: Vec<_> = match (file.is_file(), config.whole()) {
             (true, _) => given.into_iter().collect(),
-            (false, None) => special(config.values()),
+            (false, None) => special(config.values()).into_iter().chain(collected()).collect(),
             // What the language model's settings say counts where those around them do not.
             (false, Some(whole)) => {
                 let own = |(key, _): &(String, Json)| whole.get(key).is_none_or(Json::is_null);
-                special(config.values()).into_iter().filter(own).chain(special(whole)).collect()
+                let own = special(config.values()).into_iter().filter(own);
+                own.chain(special(whole)).chain(collected()).collect()
             }
         };
         for (key, value) in pairs {
             let wrong =
                 |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };
-            settings.set(&key, &value_of(&value)).map_err(wrong)?;
+            if !More::knows(&key) {
+                settings.set(&key, &value_of(&value)).map_err(wrong)?;
+            }
             if !value.is_null() {
                 settings.given.push((key, value));
             }
@@ -107,6 +118,9 @@ impl GenerationConfig {
     /// `ValueError` for settings that are not supported, contradict each other, or do not exist.
     pub fn with(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(Self, More), Raise> {
         let (mut settings, mut more) = (self.clone(), More::default());
+        for (name, value) in &self.given {
+            more.take(name, &value_of(value));
+        }
         let whole = kwargs.iter().find(|(name, _)| &**name == "generation_config").map(|(_, value)| value);
         if let Some(value) = whole.filter(|value| !matches!(value, Value::None)) {
             let Value::Instance(config) = value else {

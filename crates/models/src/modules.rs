@@ -434,6 +434,8 @@ fn stream(
     let kinds = decoder.about.blueprint.kinds.iter().map(|kind| (kind.window, kind.rope)).collect::<Rc<[_]>>();
     let shared = Shared {
         attention: vec![decoder.about.attention(attention)],
+        causal: decoder.about.blueprint.causal,
+        numbers: Some((decoder.about.kind, decoder.about.device)),
         masks: kinds.iter().map(|_| vec![None]).collect(),
         kinds,
         rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),
@@ -468,7 +470,8 @@ fn flow(value: &Value) -> std::result::Result<Flow, Raise> {
         return Ok(Tree::Leaf(Packed::Parts(vec![tensor])));
     }
     if let Some(cache) = Cache::of_value(value) {
-        return Ok(Tree::Object(Rc::new(Caches(vec![Some(cache)]))));
+        let paired = false;
+        return Ok(Tree::Object(Rc::new(Caches { all: vec![Some(cache)], paired })));
     }
     if let Some(items) = engine::python::sequence(value) {
         return Ok(Tree::Tuple(items.iter().map(flow).collect::<std::result::Result<_, _>>()?));
@@ -530,7 +533,5 @@ pub fn show_object(object: &Rc<dyn std::any::Any>, part: usize) -> Value {
     if let Some(shown) = object.downcast_ref::<Shown>() {
         return shown.0.get(part).cloned().unwrap_or(Value::None);
     }
-    let caches = object.downcast_ref::<Caches>();
-    let own = caches.and_then(|caches| caches.0.get(part)).and_then(Option::as_ref);
-    own.map_or(Value::None, Cache::value)
+    object.downcast_ref::<Caches>().map_or(Value::None, |caches| caches.value(part))
 }

@@ -182,7 +182,7 @@ pub mod testing {
     /// Lists the parameters of a folder whose `config.json` is there.
     pub fn of_folder(folder: &Path, has: &dyn Fn(&str) -> bool) -> Vec<Parameter> {
         let config = Config::read(folder).unwrap();
-        let blueprint = (config.family().blueprint)(&config).unwrap();
+        let blueprint = families::blueprint(&config).unwrap();
         list(&blueprint, [config.size("vocab_size").unwrap(), config.size("hidden_size").unwrap()], has)
     }
 

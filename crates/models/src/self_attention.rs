@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 
 use crate::attention::{Scores, attend, mix, weigh};
 use crate::attention_function::{Called, Functions};
+use crate::cache::Caches;
 use crate::decoder::{Attended, Stream, none};
 use crate::family::{Cut, Over, Turn};
 use crate::joint::Once;
@@ -92,6 +93,7 @@ impl SelfAttention {
             Tree::None => Held::Nothing,
             mask => Held::of(pass, mask)?,
         };
+        let pair = stream.shared.caches.as_ref().map(|caches| caches.paired);
         let (masked, eager) = (matches!(mask, Held::Tensors(_)), self.is_eager(stream));
         given.push(("attention_mask", mask));
         if let (Some(rotations), Some(_)) = (stream.shared.rotations(stream.kind), self.turn) {
@@ -108,6 +110,8 @@ impl SelfAttention {
             "masked" => masked,
             "eager" => eager,
             "sdpa" => !eager,
+            "paired" => pair == Some(true),
+            "single" => pair == Some(false),
             _ => stream.shared.caches.is_some(),
         };
         let mut returned = source::run(&self.operations, pass, &forward, given, &holds)?.into_iter();
@@ -319,8 +323,8 @@ impl Steps<'_> {
         } else {
             for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
                 let values = values.get(part).ok_or_else(no_part)?;
-                let mask = shared.mask(self.at.kind, part);
-                all.push(pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores, &|| ())?))?);
+                let seen = shared.sees(self.at.kind, part);
+                all.push(pass.paid(part, || Ok(attend(kind, query, keys, values, seen, scores, &|| ())?))?);
             }
         }
         let (attended, weights): (Vec<Tensor>, Vec<Option<Tensor>>) = all.into_iter().unzip();
@@ -379,7 +383,9 @@ impl Steps<'_> {
     fn handed_on(&self, pass: &Pass<'_>) -> Result<Vec<(&'static str, Argument)>> {
         let form = self.stream.form;
         let names = form.keyword.iter().filter(|name| !form.signature.contains(name));
-        names.map(|name| Ok((*name, Argument::Other(self.stream.shared.field(name, self.at.kind, pass)?)))).collect()
+        let shared = &self.stream.shared;
+        let fields = names.map(|name| Ok((*name, Argument::Other(shared.field(name, self.at.kind, pass)?))));
+        fields.chain(shared.flags.iter().map(|(name, flow)| Ok((*name, Argument::Other(flow.clone()))))).collect()
     }
 }
 
@@ -409,7 +415,8 @@ impl Forward for Steps<'_> {
                 Tree::Object(Rc::new("sliding_window") as Rc<dyn std::any::Any>),
                 Tree::None,
             ]),
-            "false" => Given::method(vec![
+            "is_updated" => Given::method(vec![Tree::Int(i64::try_from(self.at.layer).unwrap_or(i64::MAX))]),
+            "is_pair" => Given::method(vec![
                 self.stream.shared.field("past_key_values", self.at.kind, pass)?,
                 self.opaque(pass, "type"),
             ]),
@@ -511,7 +518,7 @@ impl Forward for Steps<'_> {
 
     fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
         let input = operands.first().unwrap_or(&Held::NONE);
-        let attention = self.attention;
+        let (attention, shared) = (self.attention, &self.stream.shared);
         let SelfAttention { heads, key_heads, head_dim, .. } = *attention;
         if let Some(made) = attention.leaves.run(pass, name, input) {
             return made;
@@ -520,6 +527,12 @@ impl Forward for Steps<'_> {
             "shape" => Ok(Held::Plain(each(pass, |part| torch::size_value(&[part.rows, part.length])))),
             "heads_shape" => Ok(Held::Plain(self.heads_shape(pass))),
             "false" => Ok(Held::Plain(Tree::Bool(false))),
+            "is_pair" => Ok(Held::Plain(Tree::Bool(shared.caches.as_ref().is_some_and(|caches| caches.paired)))),
+            "is_updated" => Ok(Held::Plain(Tree::Bool(false))),
+            "own_past" => {
+                let own = shared.caches.as_ref().map(|caches| Caches { all: caches.all.clone(), paired: false });
+                Ok(Held::Plain(crate::pass::caches(own.map(Rc::new).as_ref())))
+            }
             "is_eager" => Ok(Held::Plain(Tree::Bool(self.implementation() == "eager"))),
             "past" => Ok(Held::Plain(self.stream.shared.field("past_key_values", self.at.kind, pass)?)),
             "width" => Ok(Held::Plain(Tree::Int(heads * head_dim))),

@@ -212,7 +212,7 @@ impl Shared {
         let attention = self.attention.get(span.first).copied().unwrap_or_default();
         let rest = || pass.rest();
         let (hidden, weights) =
-            attend(attention, &query, &keys, &values, self.mask(at.kind, span.first), scores, &rest)?;
+            attend(attention, &query, &keys, &values, self.sees(at.kind, span.first), scores, &rest)?;
         Ok((span.keeps_rows(hidden)?, weights))
     }
 

@@ -80,6 +80,12 @@ impl Default {
 pub struct More(Vec<(&'static str, Value)>);
 
 impl More {
+    /// Returns whether a setting is one of these.
+    #[must_use]
+    pub fn knows(name: &str) -> bool {
+        NAMES.iter().any(|(known, _)| *known == name)
+    }
+
     /// Takes a setting. Returns whether it is one of these.
     pub fn take(&mut self, name: &str, value: &Value) -> bool {
         let Some((known, _)) = NAMES.iter().find(|(known, _)| *known == name) else { return false };

@@ -26,6 +26,7 @@ use crate::course::Trunk;
 use crate::decoder::{self, Decoder};
 use crate::dtype::{DType, Precision};
 use crate::error::LoadError;
+use crate::families;
 use crate::family::Attributes;
 use crate::flags::Flags;
 use crate::generation::{self, GenerationConfig, Sampler};
@@ -139,7 +140,7 @@ fn load_over(
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = GenerationConfig::read(folder, &config)?;
     let mut weights = Weights::open_as(folder, precision, device)?;
-    let blueprint = (config.family().blueprint)(&config)?;
+    let blueprint = families::blueprint(&config)?;
     weights.adapt(&blueprint.root);
     let (mut ranks, mut streaming) = (None, None);
     match way {
@@ -361,11 +362,18 @@ impl Transformer {
 
     /// Returns what holds for calls that say nothing.
     fn usual_flags(&self) -> Flags {
-        let routes = self.decoder.about.blueprint.balance.map(|balance| balance.asked);
-        Flags { uncached: !self.caches(), routes, ..Flags::default() }
+        let about = &self.decoder.about.blueprint;
+        Flags {
+            output_hidden_states: about.usual.hidden_states,
+            output_attentions: about.usual.attentions,
+            causal: about.usual.causal,
+            uncached: !self.caches(),
+            routes: about.balance.map(|balance| balance.asked),
+            ..Flags::default()
+        }
     }
 
-    /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
+    /// Reads the segments' keyword arguments, which are the same ones for all of a pass.
     fn flags(&self, segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
         let mut flags = self.usual_flags();
         for segment in segments {
@@ -436,6 +444,7 @@ impl Arithmetic for Transformer {
             flags,
             generating: segments.iter().map(|segment| segment.generating).collect(),
             images: self.decoder.about.around.is_some(),
+            pairs_caches: self.decoder.about.blueprint.paired_caches,
             ..Call::default()
         };
         if let ([segment], past) = (&*segments, call.past(0))
@@ -640,7 +649,7 @@ impl Namespace for Transformer {
     }
 
     fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
-        Cache::of_value(value)?.data(heap)
+        Cache::data_of(value, heap)
     }
 
     fn import(&self, machine: &Machine, module: &str) -> Option<Value> {

@@ -153,13 +153,14 @@ LLAMA3 = dict(
 MODELS = {
     "gpt2": gpt2,
     "gpt2-variant": lambda: gpt2(
-        activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False
+        activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False,
+        add_cross_attention=True,
     ),
     "gpt2-upcast": lambda: gpt2(reorder_and_upcast_attn=True, scale_attn_by_inverse_layer_idx=True),
     "llama": llama,
     "llama-tied": lambda: llama(
         tie_word_embeddings=True, num_key_value_heads=4, attention_bias=True, mlp_bias=True, head_dim=12,
-        rope_parameters=LLAMA3,
+        rope_parameters=LLAMA3, is_causal=False, tie_last_hidden_states=False,
     ),
     "llama-linear": lambda: llama(
         num_key_value_heads=1, hidden_act="gelu", rope_parameters=dict(rope_type="linear", rope_theta=500.0, factor=4.0)
@@ -174,7 +175,8 @@ MODELS = {
     ),
     "qwen3": lambda: other("qwen3", head_dim=12, attention_bias=True),
     "qwen3-windows": lambda: other(
-        "qwen3", head_dim=8, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True
+        "qwen3", head_dim=8, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True,
+        is_causal=False, output_hidden_states=True,
     ),
     "mistral": lambda: other("mistral", sliding_window=6, head_dim=12),
     "mistral-full": lambda: other("mistral", sliding_window=None, num_key_value_heads=4),
@@ -184,6 +186,7 @@ MODELS = {
     ),
     "gemma2-uncapped": lambda: other(
         "gemma2", head_dim=8, sliding_window=64, final_logit_softcapping=None, attn_logit_softcapping=None, attention_bias=True,
+        use_bidirectional_attention=True,
     ),
     "gemma3_text": lambda: other(
         "gemma3_text", num_hidden_layers=3, head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
@@ -193,7 +196,8 @@ MODELS = {
         },
     ),
     "gemma3_text-capped": lambda: other(
-        "gemma3_text", head_dim=8, sliding_window=4, final_logit_softcapping=5.0, layer_types=["full_attention"] * 2,
+        "gemma3_text", head_dim=8, sliding_window=8, final_logit_softcapping=5.0,
+        layer_types=["full_attention", "sliding_attention"], use_bidirectional_attention=True,
     ),
     "gemma3": lambda: with_images(
         "gemma3", num_hidden_layers=3, head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
@@ -203,7 +207,8 @@ MODELS = {
         },
     ),
     "gemma3-untied": lambda: with_images(
-        "gemma3", tie_word_embeddings=False, head_dim=8, final_logit_softcapping=5.0, layer_types=["full_attention"] * 2,
+        "gemma3", tie_word_embeddings=False, head_dim=8, final_logit_softcapping=5.0,
+        layer_types=["full_attention", "sliding_attention"], use_bidirectional_attention=True,
     ),
     "phi3": lambda: other("phi3", sliding_window=6),
     "phi3-long": lambda: other(
@@ -213,8 +218,8 @@ MODELS = {
         ),
     ),
     "gpt_neox": lambda: other("gpt_neox", rotary_pct=0.5),
-    "gpt_neox-serial": lambda: other("gpt_neox", use_parallel_residual=False, attention_bias=False, hidden_act="gelu_fast"),
-    "gptj": lambda: other("gptj", rotary_dim=4),
+    "gpt_neox-serial": lambda: other("gpt_neox", use_parallel_residual=False, attention_bias=False, hidden_act="gelu_fast", is_causal=False),
+    "gptj": lambda: other("gptj", rotary_dim=4, output_attentions=True),
     "olmo2": lambda: other("olmo2"),
     "olmo3": lambda: other("olmo3", num_hidden_layers=3, sliding_window=5, layer_types=[
         "sliding_attention", "full_attention", "sliding_attention"]),
@@ -351,7 +356,7 @@ def flatten(value, name, tensors):
         kind = type(value)
         fields = {key: flatten(item, f"{name}|{key}", tensors) for key, item in value.items()}
         return {"class": f"{kind.__module__}.{kind.__qualname__}", "fields": fields}
-    if type(value).__name__ == "DynamicCache":
+    if type(value).__name__ in ("DynamicCache", "EncoderDecoderCache"):
         return "cache"
     return value
 
@@ -362,6 +367,8 @@ def write_generations(at, model):
     prompts = torch.randint(2, VOCABULARY, (2, 5))
     cases = []
     for settings in GENERATIONS:
+        # A configuration may ask for what comes in a record.
+        settings = settings | dict(return_dict_in_generate=False)
         torch.manual_seed(1234)
         with torch.no_grad():
             ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)

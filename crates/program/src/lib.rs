@@ -13,6 +13,7 @@ pub mod ir;
 pub mod limits;
 pub mod lower;
 mod program;
+pub mod reduced;
 pub mod refusals;
 
 pub use check::{Checked, check, lowered};

@@ -32,7 +32,7 @@ impl Engine for Obedient {
     fn cancel(&mut self, job: JobId) {
         for (known, _) in &self.jobs {
             if known.id == job {
-                known.stop.store(1, Ordering::Relaxed);
+                let _ = known.stop.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
     }
@@ -84,6 +84,10 @@ impl Engine for Obedient {
 
     fn idle(&self) -> bool {
         self.jobs.is_empty()
+    }
+
+    fn waits(&self) -> bool {
+        false
     }
 }
 

@@ -97,6 +97,13 @@ pub trait Environment {
 
     /// Lets others have the thread for a while.
     fn rest(&self) {}
+
+    /// Lets others have the thread until something is so, or the program has to stop. Whoever makes it so wakes the thread.
+    fn rest_until(&self, until: &Rc<dyn Fn() -> bool>) {
+        if !until() {
+            self.rest();
+        }
+    }
 }
 
 /// The interpreter of one job. Cloning gives another handle to the same one.
@@ -345,9 +352,24 @@ impl Machine {
     /// # Errors
     /// Fatal where the program is cancelled or stopped from outside meanwhile.
     pub fn rest(&self) -> Result<(), Raise> {
+        self.away(|environment| environment.rest())
+    }
+
+    /// Lets others have the thread until something is so. Whoever makes it so wakes the thread.
+    ///
+    /// # Errors
+    /// Fatal where the program is cancelled or stopped from outside meanwhile.
+    pub fn rest_until(&self, until: &Rc<dyn Fn() -> bool>) -> Result<(), Raise> {
+        while !until() {
+            self.away(|environment| environment.rest_until(until))?;
+        }
+        Ok(())
+    }
+
+    fn away(&self, leave: impl FnOnce(&dyn Environment)) -> Result<(), Raise> {
         // Others may run on this thread while this waits.
         let nobody = Paying::begin(None);
-        self.0.environment.rest();
+        leave(&*self.0.environment);
         drop(nobody);
         self.look_soon();
         self.charge_fuel(0)

@@ -136,8 +136,8 @@ pub const SDPA: &str = "
     shared sdpa_kwargs_1: := true()
     q_length_0: := length(query)
     kv_length_0: := length(key)
-    getattr_0: getattr()
-    is_causal_0: := true()
+    untold getattr_0: getattr()
+    is_causal_0: := told()
     is_causal_1: := causal(query)
     torch_jit_is_tracing_0: tracing()
     never isinstance_1 is_causal_item_0 is_causal_2 attention_mask_bool_0 torch_logical_not_0 to_0 attention_mask_0 key_1

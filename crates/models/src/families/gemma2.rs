@@ -3,10 +3,10 @@
 
 use super::{
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, functions, gated, llama_blueprint,
-    refuse_set, rms_norm, sandwich_layer, separate_attention, sources, with_scaling,
+    rms_norm, sandwich_layer, sees_ahead, separate_attention, set, sources, with_scaling,
 };
 use crate::config::Config;
-use crate::family::{Blueprint, Family, NormKind};
+use crate::family::{Blueprint, CAUSAL, Family, NormKind};
 
 pub const FAMILY: Family = Family {
     model_type: "gemma2",
@@ -29,11 +29,12 @@ pub const FAMILY: Family = Family {
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "use_bidirectional_attention", "attention is causal here")?;
     let (prefix, sizes) = ("Gemma2", Sizes::read(config)?);
     let (norm, types) = (rms_norm(config, prefix, NormKind::RmsOnePlus)?, LayerTypes::read(config, sizes.layers)?);
     let (bias, cap) = (config.flag("attention_bias")?, config.optional_number("attn_logit_softcapping")?);
     let scaling = config.number("query_pre_attn_scalar")?.powf(-0.5);
+    // Its masks are causal either way.
+    let causal = !sees_ahead(config);
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_scaling(&mut attention, scaling);
@@ -41,6 +42,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         attention.told = &["sliding_window", "softcap"];
         attention.eager = if cap.is_some() { functions::EAGER_CAPPED } else { functions::EAGER_UNCAPPED };
         attention.attributes.push(("attn_logit_softcapping", cap.into()));
+        set(&mut attention.attributes, CAUSAL, causal);
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_activation", false)?;
         let mut layer = sandwich_layer(prefix, &sizes, &norm, attention, block);
         types.apply(config, index, &mut layer);
@@ -57,6 +59,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.sources.base = sources::TWO_MASKS;
     blueprint.window = Some(config.size("sliding_window")?);
     blueprint.eager = true;
+    blueprint.causal = causal;
     if let Some(rotary) = &mut blueprint.rotary {
         rotary.keyword = false;
     }

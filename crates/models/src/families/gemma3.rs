@@ -3,7 +3,7 @@
 
 use super::{GEMMA_CALLS, Result, gemma3_text, sources};
 use crate::config::Config;
-use crate::family::{Around, Blueprint, Calls, Family, Form, Returns, Sources, Whole};
+use crate::family::{Absent, Around, Blueprint, Calls, Family, Form, Returns, Sources, Whole};
 
 pub const FAMILY: Family = Family {
     model_type: "gemma3",
@@ -79,13 +79,16 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         returns: "transformers.models.gemma3.modeling_gemma3.Gemma3ModelOutputWithPast",
         call: &AROUND,
         image: replaced.then_some(image),
-        absent: &["vision_tower", "multi_modal_projector"],
-        why: "it is for images, and Gemma 3 is served for text alone",
         older_names: &[("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
     });
+    let absent =
+        |path: &str| Absent { path: path.into(), why: "it is for images, and Gemma 3 is served for text alone" };
+    root.absent = ["model.vision_tower", "model.multi_modal_projector"].map(absent).into();
     // The head is the whole model's own, which caps no logits.
     blueprint.head.cap = None;
     blueprint.head.tied = config.whole_flag("tie_word_embeddings")?;
+    // What is around makes masks that are causal, but of those that hide nothing none.
+    blueprint.sight.overlaid = false;
     blueprint.calls = &CALLS;
     blueprint.sources = Sources {
         root: sources::GEMMA3_WHOLE,

@@ -2,11 +2,11 @@
 
 use super::{
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_ropes_by_type, functions, gated,
-    llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, sources,
+    llama_blueprint_around, rms_norm, rotary_by_type, sandwich_layer, sees_ahead, separate_attention, set, sources,
     with_head_norms, with_scaling,
 };
 use crate::config::Config;
-use crate::family::{Blueprint, Family, NormKind, Over};
+use crate::family::{Blueprint, CAUSAL, Family, NormKind, Over};
 
 pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
@@ -22,6 +22,10 @@ pub const FAMILY: Family = Family {
     aliases: &[("rope_scaling", "rope_parameters"), ("torch_dtype", "dtype")],
     complete: |config| {
         let pattern = config.take("sliding_window_pattern").and_then(|pattern| pattern.as_u64()).unwrap_or(6).max(1);
+        if sees_ahead(config) {
+            // It is said of both sides.
+            config.set("sliding_window", config.size("sliding_window")? / 2 + 1);
+        }
         complete_layer_types(config, |layer| (layer + 1) % pattern != 0)?;
         complete_ropes_by_type(config, [1_000_000.0, 10_000.0], Some("rope_local_base_freq"))
     },
@@ -30,7 +34,7 @@ pub const FAMILY: Family = Family {
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "use_bidirectional_attention", "attention is causal here")?;
+    let ahead = sees_ahead(config);
     let (prefix, sizes) = ("Gemma3", Sizes::read(config)?);
     let (norm, types) = (rms_norm(config, prefix, NormKind::RmsOnePlus)?, LayerTypes::read(config, sizes.layers)?);
     let bias = config.flag("attention_bias")?;
@@ -42,6 +46,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         with_head_norms(&mut attention, &norm, Over::Turned);
         let sliding = types.name(index) == Some("sliding_attention");
         attention.attributes.push(("is_sliding", sliding.into()));
+        set(&mut attention.attributes, CAUSAL, !ahead);
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_activation", false)?;
         let mut layer = sandwich_layer(prefix, &sizes, &norm, attention, block);
         layer.attributes.push(("layer_idx", index.into()));
@@ -60,5 +65,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.sources.root = sources::CAPPED;
     blueprint.sources.base = sources::GEMMA3;
     blueprint.window = Some(config.size("sliding_window")?);
+    blueprint.causal = !ahead;
+    blueprint.sight.overlaid = ahead;
     Ok(blueprint)
 }

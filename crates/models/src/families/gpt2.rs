@@ -1,11 +1,11 @@
 //! GPT-2: learned positions, one projection for queries, keys and values, norms before each block.
 
 use super::sources::{cache, causal, counted, one_mask};
-use super::{Result, divided, function, functions, layer_norm, pre_norm_steps, refuse_set};
+use super::{Result, divided, function, functions, layer_norm, pre_norm_steps};
 use crate::config::Config;
 use crate::family::{
-    Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
-    Projections, Returns, Root, Sources, Way,
+    Absent, Attention, Blueprint, CAUSAL, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer,
+    Leaf, Module, Projections, Returns, Root, Sight, Sources, Usual, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -80,9 +80,12 @@ macro_rules! attention {
         concat!(
             "
     is_cross_attention_0: := false()
-    cached isinstance_0: false()
-    never past_key_values_is_updated_get_0 is_updated_0 curr_past_key_values_0 curr_past_key_values_1
-    cached curr_past_key_values_2: := past()
+    cached isinstance_0: is_pair()
+    paired past_key_values_is_updated_get_0: is_updated()
+    paired is_updated_0: := is_updated()
+    never curr_past_key_values_0
+    paired curr_past_key_values_1: := own_past()
+    single curr_past_key_values_2: := past()
     never hasattr_0 ValueError_0 self_q_attn_0 query_states_0 attention_mask_0 key_states_0 value_states_0
     never self_c_attn_0 split_0 shape_kv_0 key_states_view_0 transpose_0 key_states_1 value_states_view_0 transpose_1
     never value_states_1
@@ -145,7 +148,10 @@ const MODEL: &str = concat!(
     never ValueError_1 token_type_ids_view_0 token_type_ids_0",
     cache!(),
     "
-    never isinstance_0 DynamicCache_1 EncoderDecoderCache_0 past_key_values_1
+    paired isinstance_0: is_pair()
+    paired_now DynamicCache_1: empty_cache()
+    paired_now EncoderDecoderCache_0: caches()
+    paired_now past_key_values_1: := caches()
     ids self_wte_0: inputs_embeds = embed(input_ids)
     ids inputs_embeds_0: inputs_embeds",
     counted!("past_seen_tokens"),
@@ -176,7 +182,7 @@ const MODEL: &str = concat!(
 );
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
-    refuse_set(config, "add_cross_attention", "nothing is encoded for it here")?;
+    let crossed = config.flag("add_cross_attention")?;
     let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
     let norm = layer_norm(config.number("layer_norm_epsilon")?);
     let residual = config.number("resid_pdrop")?;
@@ -197,13 +203,19 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         })
     };
     let positions = config.size("n_positions")?;
+    let layers = usize::try_from(config.size("n_layer")?).unwrap_or(0);
+    let absent = |index: usize| {
+        let why = "it attends to what an encoder makes, and there is none here";
+        ["crossattention", "ln_cross_attn"].map(|name| Absent { path: format!("transformer.h.{index}.{name}"), why })
+    };
     Ok(Blueprint {
         root: Root {
             class: "GPT2LMHeadModel".into(),
             base: ("transformer", "GPT2Model".into()),
             returns: Returns::CrossAttentions,
-            hands_on: [FLAGS, &["max_length", "prefix_length"]],
+            hands_on: [FLAGS, &["max_length", "prefix_length", CAUSAL]],
             around: None,
+            absent: (0..if crossed { layers } else { 0 }).flat_map(absent).collect(),
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },
@@ -216,7 +228,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             dropout: Some(("drop", config.number("embd_pdrop")?)),
         },
         layers: "h",
-        layer: (0..usize::try_from(config.size("n_layer")?).unwrap_or(0)).map(layer).collect::<Result<_>>()?,
+        layer: (0..layers).map(layer).collect::<Result<_>>()?,
         kinds: vec![Kind { window: None, rope: 0 }],
         norm: ("ln_f", norm),
         rotary: None,
@@ -225,6 +237,10 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: Some(positions),
         eager: false,
         by_sequence: true,
+        sight: Sight::default(),
+        causal: true,
+        paired_caches: crossed,
+        usual: Usual::default(),
         window: None,
         anew_at: None,
         balance: None,

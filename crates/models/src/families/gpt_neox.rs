@@ -8,7 +8,7 @@ use super::{Result, complete_rope, divided, function, layer_norm, linear, rotary
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
-    Norm, Pairs, Projections, Register, Returns, Root, Sources, Step, Turn, Way,
+    Norm, Pairs, Projections, Register, Returns, Root, Sight, Sources, Step, Turn, Usual, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -138,6 +138,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
             around: None,
+            absent: Vec::new(),
             restores_length: false,
             attributes: vec![("config", Json::Null)],
         },
@@ -159,6 +160,10 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: None,
         eager: false,
         by_sequence: true,
+        sight: Sight::default(),
+        causal: true,
+        paired_caches: false,
+        usual: Usual::default(),
         window: None,
         anew_at: None,
         balance: None,

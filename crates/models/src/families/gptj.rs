@@ -8,7 +8,7 @@ use super::{Result, divided, function, layer_norm, linear};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Norm, Pairs,
-    Projections, Register, Returns, Root, Rotary, Sources, Step, Turn, Way,
+    Projections, Register, Returns, Root, Rotary, Sight, Sources, Step, Turn, Usual, Way,
 };
 use crate::rope::Rope;
 
@@ -177,6 +177,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             returns: Returns::Plain,
             hands_on: [&[]; 2],
             around: None,
+            absent: Vec::new(),
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },
@@ -206,6 +207,10 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: Some(positions),
         eager: true,
         by_sequence: true,
+        sight: Sight::default(),
+        causal: true,
+        paired_caches: false,
+        usual: Usual::default(),
         window: None,
         anew_at: None,
         balance: None,

@@ -337,7 +337,7 @@ pub const TWO_MASKS_BY_TYPE: &str = model!(
     "BaseModelOutputWithPast"
 );
 
-/// Gemma 3 could see both ways.
+/// Gemma 3 may see both ways, by something that is laid over its masks.
 pub const GEMMA3: &str = model!(
     concat!(embedded!(), cache!()),
     "
@@ -345,7 +345,10 @@ pub const GEMMA3: &str = model!(
     mask_kwargs_0: kwargs := arguments(inputs_embeds, attention_mask, position_ids)
     mask_kwargs_copy_0: sliding_kwargs = another(kwargs)
     sliding_mask_kwargs_0: sliding_kwargs
-    never torch_tensor_0 mask_kwargs_1 _bidirectional_window_overlay_0 sliding_mask_kwargs_1
+    never torch_tensor_0
+    overlaid mask_kwargs_1: := overlay()
+    overlaid _bidirectional_window_overlay_0: overlay_of_window()
+    overlaid sliding_mask_kwargs_1: := overlay()
     let embeds, padding, positions = entries(kwargs)
     create_causal_mask_0: full = full(embeds, padding, positions)
     let embeds, padding, positions = entries(sliding_kwargs)

@@ -2,16 +2,10 @@
 //!
 //! The client loads results with full unpickling, so a name outside this list would be code that someone else chose.
 
-/// Classes whose objects are sent, by module.
+/// Classes whose objects are sent, by module, besides those of [`program::reduced`].
 const CLASSES: &[(&str, &[&str])] = &[
     ("builtins", &["bytearray"]),
     ("collections", &["Counter", "OrderedDict", "defaultdict", "deque"]),
-    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"]),
-    ("decimal", &["Decimal"]),
-    ("fractions", &["Fraction"]),
-    ("pathlib", &["PosixPath", "PurePosixPath"]),
-    ("re", &["RegexFlag"]),
-    ("types", &["SimpleNamespace"]),
     (
         "torch.return_types",
         &[
@@ -98,7 +92,8 @@ const TYPES: &[&str] =
 
 /// Returns whether objects of a class may be sent.
 pub(super) fn class(module: &str, name: &str) -> bool {
-    CLASSES.iter().any(|(known, names)| *known == module && names.contains(&name))
+    program::reduced::is_reduced(module, name)
+        || CLASSES.iter().any(|(known, names)| *known == module && names.contains(&name))
 }
 
 /// Returns whether a class may be sent as a value.
