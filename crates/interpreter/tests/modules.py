@@ -599,7 +599,7 @@ except KeyError as e:
     print(traceback.format_exception_only(e), traceback.format_exception_only(type(e), e), traceback.format_exception_only(ValueError("x")))
     traceback.print_exc()
     tb = e.__traceback__
-    while tb: print(tb.tb_lineno, tb.tb_frame.f_code.co_name, tb.tb_frame.f_lineno); tb = tb.tb_next
+    while tb: print(tb.tb_lineno, tb.tb_frame.f_code.co_name, tb.tb_frame.f_code.co_filename); tb = tb.tb_next
     for one in traceback.extract_tb(e.__traceback__): print(one, one.line, one[1], len(one), one == tuple(one))
     print("".join(traceback.format_list(traceback.extract_tb(e.__traceback__))))
 print(traceback.format_exc(), ValueError("y").__traceback__, k.__traceback__ is None, traceback.format_exception(ValueError("never")), type(k.__traceback__).__name__)

@@ -85,9 +85,8 @@ impl HostObject for Left {
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        let Self(Entry { code, span }, kind) = &*self;
+        let Self(Entry { code, .. }, kind) = &*self;
         Ok(match (*kind, name) {
-            ("frame", "f_lineno") => Value::Int(i64::from(span.line)).into(),
             ("frame", "f_code") => Value::host(Self(self.0.clone(), "code")).into(),
             ("code", "co_name" | "co_qualname") => Value::Str(Rc::clone(&code.name)).into(),
             ("code", "co_filename") => Value::Str(Rc::clone(&code.text.filename)).into(),

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::describe::describe;
+use crate::evaluation::operators;
 use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
@@ -78,20 +80,22 @@ fn trace(value: &Value) -> Result<&Trace, Raise> {
 
 /// `_only(exception)` returns what CPython prints for it behind the frames.
 fn only(machine: &Machine, args: Args) -> HostResult {
-    let Some(raise) = Raise::from_value(&args.one("_only")?) else {
-        return Err(Raise::type_error("_only() takes an exception"));
-    };
-    let text = traceback::last(&raise);
-    machine.charge_fuel(text.len() as u64 / 8)?;
-    Ok(Value::from(text).into())
+    described(machine, &args.one("_only")?, traceback::last)
 }
 
 /// `_traceback(exception)` returns what CPython prints for it.
 fn whole(machine: &Machine, args: Args) -> HostResult {
-    let Some(raise) = Raise::from_value(&args.one("_traceback")?) else {
-        return Err(Raise::type_error("_traceback() takes an exception"));
-    };
-    let text = raise.traceback_text();
-    machine.charge_fuel(text.len() as u64 / 8)?;
-    Ok(Value::from(text).into())
+    described(machine, &args.one("_traceback")?, Raise::traceback_text)
+}
+
+/// Writes an exception, whose own text may be one that code of the program makes.
+fn described(machine: &Machine, exception: &Value, write: fn(&Raise) -> String) -> HostResult {
+    let raise = Raise::from_value(exception).ok_or_else(|| Raise::type_error("an exception is wanted"))?;
+    let machine = machine.clone();
+    operators::later(async move {
+        describe(&machine, &raise).await;
+        let text = write(&raise);
+        machine.charge_fuel(text.len() as u64 / 8)?;
+        Ok(Value::from(text))
+    })
 }
