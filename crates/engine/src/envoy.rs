@@ -166,14 +166,17 @@ impl<M: Model> Envoy<M> {
     /// Returns one of the modules below by its number, counted from the end where that is negative.
     ///
     /// # Errors
-    /// `IndexError` where there are not so many.
+    /// `AttributeError` where there are not so many, as nnsight looks for a module by its number's name.
     pub fn nth(&self, index: i64) -> Result<Value, Raise> {
         let children = self.children();
         let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
         let at = if index < 0 { index.saturating_add(count) } else { index };
         let found = usize::try_from(at).ok().and_then(|at| children.get(at));
         found.map(|(_, place)| Self::value(&self.job, *place)).ok_or_else(|| {
-            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
+            let path = self.path();
+            Raise::attribute_error(format!(
+                "'Envoy' object (nor its module) has attribute '{at}': `{path}` has {count} modules"
+            ))
         })
     }
 

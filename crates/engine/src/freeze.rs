@@ -6,6 +6,7 @@ use std::rc::Rc;
 use interpreter::frame::Frame;
 use interpreter::raise::Raise;
 use interpreter::types::dict::Kind;
+use interpreter::types::float;
 use interpreter::{Args, Class, Identity, Machine, Value};
 use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved, reduced};
@@ -152,7 +153,7 @@ impl<M: Model> Freeze<'_, M> {
             Value::Bool(value) => Datum::Bool(*value),
             Value::Int(value) => Datum::Int(BigInt::from(*value)),
             Value::Big(value) => Datum::Int((**value).clone()),
-            Value::Float(value) => Datum::Float(*value),
+            Value::Float(value) => Datum::Float(float::plain_bits(*value)),
             Value::Complex(real, imaginary) => Datum::Complex(*real, *imaginary),
             Value::Str(text) => {
                 self.spend(text.len() as u64)?;

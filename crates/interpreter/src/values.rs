@@ -15,6 +15,7 @@ pub mod pool;
 pub mod raise;
 pub(crate) mod suspension;
 pub(crate) mod teardown;
+pub mod trace;
 pub(crate) mod traceback;
 pub mod types;
 pub mod value;

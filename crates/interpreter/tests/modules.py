@@ -578,3 +578,33 @@ print(isinstance(1, numbers.Number), isinstance(1.5, numbers.Integral), isinstan
 from __future__ import annotations
 def f(x: Undefined) -> Missing: return x
 print(f(1))
+#### tracebacks as programs see them
+import traceback
+def inner(): raise ValueError("deep\nest")
+def outer():
+    try: inner()
+    except ValueError as e: raise KeyError("k") from e
+class M:
+    def __enter__(self): return self
+    def __exit__(self, kind, value, tb):
+        self.seen = kind.__name__, str(value), type(tb).__name__, tb.tb_lineno, traceback.extract_tb(tb)[-1].name, traceback.format_tb(tb)
+        return True
+m = M()
+with m: inner()
+print(m.seen)
+try: outer()
+except KeyError as e:
+    k = e
+    print(traceback.format_exc(), traceback.format_exception(e), traceback.format_exception(e, chain=False), traceback.format_exception(type(e), e, e.__traceback__, limit=1), traceback.format_exc(limit=-1))
+    print(traceback.format_exception_only(e), traceback.format_exception_only(type(e), e), traceback.format_exception_only(ValueError("x")))
+    traceback.print_exc()
+    tb = e.__traceback__
+    while tb: print(tb.tb_lineno, tb.tb_frame.f_code.co_name, tb.tb_frame.f_code.co_filename); tb = tb.tb_next
+    for one in traceback.extract_tb(e.__traceback__): print(one, one.line, one[1], len(one), one == tuple(one))
+    print("".join(traceback.format_list(traceback.extract_tb(e.__traceback__))))
+print(traceback.format_exc(), ValueError("y").__traceback__, k.__traceback__ is None, traceback.format_exception(ValueError("never")), type(k.__traceback__).__name__)
+def deep(n): return deep(n - 1) if n else 1 / 0
+try:
+    deep(9)
+except ZeroDivisionError as e: e.add_note("a note"); print(traceback.format_exc(), len(traceback.format_tb(e.__traceback__)))
+traceback.print_exception(k.__cause__)

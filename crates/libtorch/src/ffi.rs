@@ -123,6 +123,7 @@ pub type Release = extern "C" fn(*mut c_void, usize);
 pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void);
 pub type Drop = extern "C" fn(*mut c_void);
 pub type Product = extern "C" fn(*const *const c_void, *const *const c_void, usize, bool, *mut *mut c_void) -> bool;
+pub type Differentiate = extern "C" fn(*const c_void, *const *const c_void, usize, *mut *mut c_void, usize) -> bool;
 pub type Pays = extern "C" fn(usize);
 
 unsafe extern "C" {
@@ -227,6 +228,20 @@ unsafe extern "C" {
         drop: Drop,
         error: *mut Error,
     ) -> *mut c_void;
+    pub fn vt_record_function(
+        inputs: *const *const c_void,
+        input_count: usize,
+        outputs: *const *const c_void,
+        output_count: usize,
+        name: *const c_char,
+        zeros: bool,
+        saves: bool,
+        context: *mut c_void,
+        differentiate: Differentiate,
+        drop: Drop,
+        results: *mut *mut c_void,
+        error: *mut Error,
+    ) -> bool;
     pub fn vt_remove_hook(tensor: *const c_void, handle: c_uint, error: *mut Error) -> bool;
     pub fn vt_leaves(
         outputs: *const *const c_void,

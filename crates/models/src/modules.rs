@@ -65,9 +65,10 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
     if let Some((_, value)) = model.attributes_of(site).iter().find(|(own, _)| *own == name) {
         return Some(if name == "config" { model.config_value() } else { crate::settings::value_of(value) });
     }
-    let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
+    let buffer = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
+    let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).learned().value();
     let dense = |matrix: &kernels::Weight| match torch::Tensor::of_weight(machine, matrix) {
-        Ok(shown) => Some(shown),
+        Ok(shown) => Some(shown.learned()),
         Err(raise) => {
             // Where the job may not have a copy of it, it ends.
             raise.as_fatal().into_iter().for_each(|fatal| machine.cancel(fatal));
@@ -125,7 +126,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
         (Node::Dropout(dropout), "p") => Value::Float(dropout.probability),
         (Node::Dropout(_), "inplace") => Value::Bool(false),
 
-        (Node::Embedding(embedding), "embed_scale") => weight(&embedding.scale.as_ref()?.squeeze()),
+        (Node::Embedding(embedding), "embed_scale") => buffer(&embedding.scale.as_ref()?.squeeze()),
         (Node::Attention(layer), "sinks") => weight(model.decoder.at(*layer).ok()?.sinks()?),
         (Node::Router(layer), "weight") => matrix(&sparse(model, *layer)?.router.linear.weight)?,
         (Node::Router(layer), "bias") => weight(sparse(model, *layer)?.router.linear.bias.as_ref()?),
@@ -134,7 +135,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
             let stacked = experts.stacked(name, |matrix| dense(matrix).map(|shown| shown.tch().shallow_clone()))?;
             weight(&stacked)
         }
-        (Node::Rotary, name) => weight(model.decoder.rotary.as_ref()?.buffer(name)?),
+        (Node::Rotary, name) => buffer(model.decoder.rotary.as_ref()?.buffer(name)?),
         _ => return None,
     })
 }
@@ -189,7 +190,7 @@ pub fn call(
         let mut nobody = Nobody;
         let mut pass = Pass::new(&mut nobody, Layout { parts: vec![batch(args)] }, products);
         match run(model, node, (args, attention), &mut pass) {
-            Ok(flow) => value(&flow),
+            Ok(flow) => value(&flow, job.notes_learned() && learns(node, args)),
             Err(stop) => match Interrupt::from(stop) {
                 Interrupt::Failed(raise) => Err(raise),
                 Interrupt::Enough => Err(Raise::runtime_error("the module was interrupted")),
@@ -223,8 +224,9 @@ pub fn forward(
             if let Some(output) = entered.skipped {
                 return Ok(observer.exit(only.site, output, &layout)?);
             }
-            let positional = entered.inputs.args.iter().map(value).collect::<std::result::Result<_, _>>()?;
-            let keyword = entered.inputs.kwargs.iter().map(|(name, flow)| Ok(((*name).into(), value(flow)?)));
+            let positional =
+                entered.inputs.args.iter().map(|flow| value(flow, false)).collect::<std::result::Result<_, _>>()?;
+            let keyword = entered.inputs.kwargs.iter().map(|(name, flow)| Ok(((*name).into(), value(flow, false)?)));
             args = Args { positional, keyword: keyword.collect::<std::result::Result<_, Raise>>()? };
         }
         let mut inside = Entered { observer: &mut *observer, site: only.site };
@@ -498,11 +500,23 @@ pub fn is_learned(value: &Value) -> bool {
     }
 }
 
-/// Shows what a module returned for its only segment. Whether that comes of its parameters or of what it was given, nobody
-/// says.
-fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
+/// Says whether what a module returns comes of parameters: its own, or those that its arguments come of.
+fn learns(node: &Node, args: &Args) -> bool {
+    match node {
+        // It computes without gradients.
+        Node::Rotary => false,
+        Node::Dropout(_) | Node::Activation(_) => {
+            let given = args.positional.iter().chain(args.keyword.iter().map(|(_, value)| value));
+            given.filter_map(torch::Tensor::of).any(|tensor| tensor.is_learned())
+        }
+        _ => true,
+    }
+}
+
+/// Shows what a module returned, or was given, for its only segment, and notes whether that comes of parameters.
+fn value(flow: &Flow, learned: bool) -> std::result::Result<Value, Raise> {
     let own = |tensor: &torch::Tensor| {
-        tensor.set_learned(false);
+        tensor.set_learned(learned);
         tensor.value()
     };
     Ok(match flow {
@@ -512,13 +526,15 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
         Tree::Float(number) => Value::Float(*number),
         Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
         Tree::Leaf(Packed::Parts(parts)) => parts.first().map_or(Value::None, own),
-        Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect::<std::result::Result<_, _>>()?),
+        Tree::Tuple(items) => {
+            Value::tuple(items.iter().map(|item| value(item, learned)).collect::<std::result::Result<_, _>>()?)
+        }
         Tree::Dict(entries) => {
-            let entries = entries.iter().map(|(name, entry)| Ok((*name, value(entry)?)));
+            let entries = entries.iter().map(|(name, entry)| Ok((*name, value(entry, learned)?)));
             Value::dict(entries.collect::<std::result::Result<Vec<_>, Raise>>()?)
         }
         Tree::Record { class, fields } => {
-            let fields = fields.iter().map(|(name, field)| Ok((*name, value(field)?)));
+            let fields = fields.iter().map(|(name, field)| Ok((*name, value(field, learned)?)));
             Value::host(ModelOutput::new(class, fields.collect::<std::result::Result<_, Raise>>()?))
         }
         Tree::Object(object) => show_object(object, 0),

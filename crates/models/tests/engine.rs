@@ -316,7 +316,7 @@ fn a_sequence_that_was_lengthened_is_given_the_length_of_the_input_where_hugging
 }
 
 /// Blocks, whether their `out` would require grad, and why.
-const REQUIRING: [(&str, bool); 21] = [
+const REQUIRING: [(&str, bool); 27] = [
     ("out = LAYERS[1].output.save()", true),
     ("out = LAYERS[1].input.save()", true),
     ("out = LAYERS[0].mlp.output[0, -1].save()", true),
@@ -338,6 +338,12 @@ const REQUIRING: [(&str, bool); 21] = [
     ("out = torch.ones(2, 3).softmax(-1).save()", false),
     ("LAYERS[0].output = torch.zeros_like(LAYERS[0].output)\nout = LAYERS[1].input.save()", false),
     ("out = model.inputs[1]['input_ids'].save()", false),
+    ("h = LAYERS[0].output\nout = (h.norm() + h.var() + torch.where(h > 0, h, 0.0).quantile(0.5)).save()", true),
+    ("out = HEAD(LAYERS[1].output).save()", true),
+    ("with torch.no_grad():\n    out = HEAD(LAYERS[1].output).save()", false),
+    ("out = LAYERS[0].mlp(torch.ones_like(LAYERS[0].input)).save()", true),
+    ("out = (HEAD.weight[0] * 2).save()", true),
+    ("out = HEAD.weight.detach()[0].save()", false),
 ];
 
 #[test]

@@ -803,7 +803,7 @@ impl Array {
     /// Shows an element with the fewest digits that tell it from its neighbours of the same type.
     fn digits(&self, number: &Value) -> String {
         let shown = match number {
-            Value::Float(number) => Value::Float(shortest(*number, self.tensor.dtype())),
+            Value::Float(number) => Value::from(shortest(*number, self.tensor.dtype())),
             number => number.clone(),
         };
         // Those of fewer bits are written with an exponent sooner than Python's floats.

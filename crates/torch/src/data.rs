@@ -2,6 +2,7 @@
 
 use interpreter::Value;
 use interpreter::raise::Raise;
+use interpreter::types::float;
 use program::{Datum, Heap, Ref};
 
 use crate::array::Array;
@@ -38,7 +39,7 @@ pub fn value_data(value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> 
             Some(data) => data,
             None => match item {
                 Value::Int(number) => Ok(heap.push(Datum::Int((*number).into()))),
-                Value::Float(number) => Ok(heap.push(Datum::Float(*number))),
+                Value::Float(number) => Ok(heap.push(Datum::Float(float::plain_bits(*number)))),
                 _ => Err(Raise::type_error("a result with named fields holds a value that cannot be saved")),
             },
         })

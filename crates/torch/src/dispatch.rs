@@ -493,7 +493,7 @@ impl<'a> Inputs<'a> {
         let guarded = objects.iter().filter(|(_, tensor)| tensor.is_read_only());
         let mut guarded: Vec<_> = guarded.map(|(_, tensor)| tensor.storage()).collect();
         guarded.sort_unstable();
-        let learned = learns && objects.iter().any(|(_, tensor)| tensor.is_learned());
+        let learned = learns && objects.iter().any(|(_, tensor)| tensor.is_learned() || tensor.requires_grad());
         Self { objects, guarded, learned }
     }
 

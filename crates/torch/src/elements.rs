@@ -14,10 +14,10 @@ use crate::python;
 pub fn decode(data: &TensorData) -> Vec<Value> {
     let bytes = &*data.bytes;
     match data.dtype {
-        DType::Float64 => each(bytes, |b| Value::Float(f64::from_le_bytes(b))),
-        DType::Float32 => each(bytes, |b| Value::Float(f64::from(f32::from_le_bytes(b)))),
-        DType::Float16 => each(bytes, |b| Value::Float(f16::from_le_bytes(b).to_f64())),
-        DType::BFloat16 => each(bytes, |b| Value::Float(bf16::from_le_bytes(b).to_f64())),
+        DType::Float64 => each(bytes, |b| Value::from(f64::from_le_bytes(b))),
+        DType::Float32 => each(bytes, |b| Value::from(f64::from(f32::from_le_bytes(b)))),
+        DType::Float16 => each(bytes, |b| Value::from(f16::from_le_bytes(b).to_f64())),
+        DType::BFloat16 => each(bytes, |b| Value::from(bf16::from_le_bytes(b).to_f64())),
         DType::Int64 => each(bytes, |b| Value::Int(i64::from_le_bytes(b))),
         DType::Int32 => each(bytes, |b| Value::Int(i64::from(i32::from_le_bytes(b)))),
         DType::Int16 => each(bytes, |b| Value::Int(i64::from(i16::from_le_bytes(b)))),

@@ -46,12 +46,7 @@ pub(crate) fn register(machine: &Machine, tensor: &Tensor, args: Args) -> HostRe
 
 /// Calls a hook, and returns what is to take the gradient's place.
 fn see(machine: &Machine, hook: &Value, gradient: &Tensor) -> Result<Option<Tensor>, Raise> {
-    let job = Job::of(machine);
-    // The hook is no part of a block beside the pass.
-    let around = job.set_backward_block(None);
-    let returned = machine.recurse(|| finish(machine, hook, gradient));
-    job.set_backward_block(around);
-    match returned? {
+    match during_walk(machine, hook, python::positional([gradient.value()]))? {
         Value::None => Ok(None),
         value => match Tensor::of(&value) {
             Some(replacement) => fits(&name_of(machine, hook), gradient, &replacement).map(|()| Some(replacement)),
@@ -63,8 +58,21 @@ fn see(machine: &Machine, hook: &Value, gradient: &Tensor) -> Result<Option<Tens
     }
 }
 
-fn finish(machine: &Machine, hook: &Value, gradient: &Tensor) -> Result<Value, Raise> {
-    let called = machine.call(hook, python::positional([gradient.value()]));
+/// Calls a function of the program's from inside libtorch's walk.
+///
+/// # Errors
+/// What it raises; `RuntimeError` where it waits for the model.
+pub(crate) fn during_walk(machine: &Machine, function: &Value, args: Args) -> Result<Value, Raise> {
+    let job = Job::of(machine);
+    // It is no part of a block beside the pass.
+    let around = job.set_backward_block(None);
+    let returned = machine.recurse(|| finish(machine, function, args));
+    job.set_backward_block(around);
+    returned
+}
+
+fn finish(machine: &Machine, function: &Value, args: Args) -> Result<Value, Raise> {
+    let called = machine.call(function, args);
     let mut coroutine = Coroutine::of_future(machine, called);
     let mut answer = None;
     loop {

@@ -177,6 +177,12 @@ impl Job {
         !self.gradients.get() && !self.doubts.get()
     }
 
+    /// Returns whether what the code that runs computes of parameters is known as that: see [`crate::Tensor::is_learned`].
+    #[must_use]
+    pub fn notes_learned(&self) -> bool {
+        !self.gradients.get() && self.modes.gradients()
+    }
+
     /// Notes that logits were asked for whole after parts of them had been computed by themselves: only from its
     /// beginning, with whole ones, can the job come to the right gradients.
     pub fn regret(&self) {

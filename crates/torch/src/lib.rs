@@ -22,6 +22,7 @@ mod dtype;
 pub mod effects;
 mod elements;
 mod embedding;
+mod function;
 mod generator;
 mod gpu;
 mod handle;

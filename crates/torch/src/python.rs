@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures::FutureExt;
 use interpreter::raise::Raise;
-use interpreter::types::Type;
+use interpreter::types::{Type, float};
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
@@ -85,7 +85,7 @@ pub fn number(value: &Value) -> Option<Number> {
         Value::Bool(flag) => Some(Number::Bool(*flag)),
         Value::Int(number) => Some(Number::Int(*number)),
         Value::Big(number) => number.to_u64().map(Number::Unsigned),
-        Value::Float(number) => Some(Number::Float(*number)),
+        Value::Float(number) => Some(Number::Float(float::plain_bits(*number))),
         Value::Complex(real, imaginary) => Some(Number::Complex(*real, *imaginary)),
         // A numpy scalar counts as the number that it is.
         value => host::<Array>(value)
@@ -195,7 +195,7 @@ impl From<Number> for Value {
         match number {
             Number::Int(number) => Self::Int(number),
             Number::Unsigned(number) => unsigned(number),
-            Number::Float(number) => Self::Float(number),
+            Number::Float(number) => Self::from(number),
             Number::Bool(flag) => Self::Bool(flag),
             Number::Complex(real, imaginary) => Self::Complex(real, imaginary),
         }

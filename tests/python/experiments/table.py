@@ -39,6 +39,8 @@ VALUES = """
 [np.corrcoef(h[0, :3].detach().numpy()), np.cov(h[0, :3].detach().numpy(), dtype=np.float32)]
 [repr(model), str(layers(model)), repr(layers(model)[0].mlp), f"{embeddings(model)}"]
 [(3).__pow__(4, 5), (3).__pow__(2, None), (2.0).__pow__(3)]
+[x.norm(), x.var(), torch.where(x > 0, x, 0.0), F.pad(x, (1, 1)), x.quantile(0.5), x.take(ROW), x.floor(), torch.zeros_like(x), x.detach() * 2]
+[norm(model)(h), layers(model)[0].mlp(torch.ones_like(h)), PROBE(torch.ones(64)), WEIGHT * 2, embeddings(model).weight[0, :4] * 2]
 h.topk(3)
 h.max(1)
 h.min(-1)

@@ -8,7 +8,7 @@ use crate::values::host::{HostResult, Operator};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::key::{Key, Keyed};
-use crate::values::types::{Items, Set, ledger};
+use crate::values::types::{Items, Set, Type, ledger};
 use crate::values::value::Value;
 
 /// Makes a set of elements.
@@ -79,21 +79,14 @@ pub fn contains(machine: &Machine, set: Rc<Set>, element: Value) -> HostResult {
 /// `TypeError` for what cannot be hashed; what user code raises.
 pub fn operate(machine: &Machine, method: &'static str, left: Value, others: Vec<Value>) -> HostResult {
     let frozen = matches!(&left, Value::Set(set) if set.is_frozen());
-    let machine = machine.clone();
-    let work = {
-        let machine = machine.clone();
-        move |left: Rc<Set>, other: Rc<Set>, given: bool| {
-            operate_sets(&machine, method, &left, Other { set: &other, given }, frozen)
-        }
-    };
     // All sets of builtin elements: no need to wait for anything.
     if let Value::Set(left) = &left
-        && let [Value::Set(other)] = &others[..]
-        && !left.has_user_keys()
-        && !other.has_user_keys()
+        && let [other] = &others[..]
+        && let Some(other) = plain_set(left, other)
     {
-        return Ok(work(Rc::clone(left), Rc::clone(other), true)?.into());
+        return Ok(made_of(machine, method, left, &other, frozen)?.into());
     }
+    let machine = machine.clone();
     later(async move {
         let mut left = as_set(&machine, left, None).await?;
         if others.is_empty() {
@@ -101,14 +94,34 @@ pub fn operate(machine: &Machine, method: &'static str, left: Value, others: Vec
         }
         let mut result = Value::None;
         for other in others {
-            let given = matches!(other, Value::Set(_));
-            let other = as_set(&machine, other, Some(&left)).await?;
-            result = work(Rc::clone(&left), other, given)?;
+            let other = Other::of(&machine, other, &left).await?;
+            result = made_of(&machine, method, &left, &other, frozen)?;
             if let Value::Set(set) = &result {
                 left = Rc::clone(set);
             }
         }
         Ok(result)
+    })
+}
+
+/// The same in place: `difference_update` for `difference`.
+///
+/// # Errors
+/// As [`operate`].
+pub fn change(machine: &Machine, method: &'static str, set: Rc<Set>, others: Vec<Value>) -> HostResult {
+    if let [other] = &others[..]
+        && let Some(other) = plain_set(&set, other)
+    {
+        change_by(machine, method, &set, &other)?;
+        return Ok(Value::None.into());
+    }
+    let machine = machine.clone();
+    later(async move {
+        for other in others {
+            let other = Other::of(&machine, other, &set).await?;
+            change_by(&machine, method, &set, &other)?;
+        }
+        Ok(Value::None)
     })
 }
 
@@ -176,61 +189,177 @@ async fn as_set(machine: &Machine, value: Value, against: Option<&Rc<Set>>) -> R
 }
 
 /// What a method is given: a set, or the set of an iterable that is none, which is gone through in its own order.
-struct Other<'a> {
-    set: &'a Set,
+struct Other {
+    set: Rc<Set>,
     given: bool,
 }
 
-impl Other<'_> {
+impl Other {
+    async fn of(machine: &Machine, value: Value, against: &Rc<Set>) -> Result<Self, Raise> {
+        let given = matches!(value, Value::Set(_));
+        Ok(Self { set: as_set(machine, value, Some(against)).await?, given })
+    }
+
     fn entries(&self) -> Vec<(Key, Value)> {
         match self.given {
             true => self.set.entries(),
             false => self.set.table().iter().map(|entry| (entry.key.clone(), entry.original.clone())).collect(),
         }
     }
+
+    /// Says whether this is a set that is more than so many times larger than another.
+    fn outweighs(&self, set: &Set, times: usize) -> bool {
+        self.given && self.set.len() / times > set.len()
+    }
 }
 
-fn operate_sets(machine: &Machine, method: &str, left: &Set, right: Other<'_>, frozen: bool) -> Result<Value, Raise> {
-    let other = right.set;
+/// Returns a value that is a set, where no user code need be asked about it and another.
+fn plain_set(set: &Set, other: &Value) -> Option<Other> {
+    match other {
+        Value::Set(other) if !set.has_user_keys() && !other.has_user_keys() => {
+            Some(Other { set: Rc::clone(other), given: true })
+        }
+        _ => None,
+    }
+}
+
+/// What a method returns. Which set is gone through, and what is put into which, is as in CPython: the order of the
+/// elements depends on it.
+fn made_of(machine: &Machine, method: &str, left: &Rc<Set>, right: &Other, frozen: bool) -> Result<Value, Raise> {
+    let other = &right.set;
     machine.charge_fuel((left.len() + other.len()) as u64 / 2)?;
-    let result = match method {
+    let made = match method {
         "issubset" => return Ok(Value::Bool(compare(machine, Operator::LessEqual, left, other)?)),
         "issuperset" => return Ok(Value::Bool(compare(machine, Operator::GreaterEqual, left, other)?)),
         "isdisjoint" => {
             return Ok(Value::Bool(!left.table().iter().any(|entry| other.contains(&entry.key))));
         }
-        "union" => left.copy(machine, frozen)?,
-        _ => Set::new(frozen),
-    };
-    let keep = |from: Vec<(Key, Value)>, wanted: &dyn Fn(&Key) -> bool| -> Result<(), Raise> {
-        for (key, original) in from {
-            ledger::scanned(machine, 2 * key.weight())?;
-            if wanted(&key) {
-                result.insert(machine, key, original)?;
+        "union" => {
+            let union = left.copy(machine, frozen)?;
+            if !Rc::ptr_eq(left, other) {
+                join(machine, &union, right)?;
             }
+            union
         }
-        Ok(())
-    };
-    match method {
-        "union" if right.given => result.merge(machine, other)?,
-        "union" => keep(right.entries(), &|_| true)?,
-        // The smaller of two sets is gone through, the right one where they are equally large.
-        "intersection" if right.given && other.len() > left.len() => keep(left.entries(), &|key| other.contains(key))?,
-        "intersection" => keep(right.entries(), &|key| left.contains(key))?,
-        "difference" => keep(left.entries(), &|key| !other.contains(key))?,
+        "intersection" => common(machine, left, right, frozen)?,
+        "difference" if right.given && left.len() / 4 <= other.len() => {
+            chosen(machine, left.entries(), |key| !other.contains(key), frozen)?
+        }
+        "difference" => {
+            let rest = left.copy(machine, frozen)?;
+            subtract(machine, &rest, right)?;
+            rest
+        }
         _ => {
-            result.merge(machine, other)?;
-            for (key, original) in left.entries() {
-                if result.remove(&key).is_none() {
-                    result.insert(machine, key, original)?;
-                }
-            }
+            let either = Set::new(frozen);
+            join(machine, &either, right)?;
+            toggle(machine, &either, left)?;
+            either
         }
-    }
-    Ok(Value::Set(Rc::new(result)))
+    };
+    Ok(Value::Set(Rc::new(made)))
 }
 
-pub fn add_all(machine: &Machine, set: Rc<Set>, items: Items) -> HostResult {
+fn change_by(machine: &Machine, method: &str, set: &Rc<Set>, right: &Other) -> Result<(), Raise> {
+    machine.charge_fuel((set.len() + right.set.len()) as u64 / 2)?;
+    match method {
+        "union" => join(machine, set, right),
+        "intersection" => set.replace(machine, &common(machine, set, right, false)?),
+        _ if Rc::ptr_eq(set, &right.set) => {
+            set.clear();
+            Ok(())
+        }
+        "difference" => subtract(machine, set, right),
+        _ => toggle(machine, set, &right.set),
+    }
+}
+
+fn join(machine: &Machine, set: &Set, right: &Other) -> Result<(), Raise> {
+    if right.given {
+        return set.merge(machine, &right.set);
+    }
+    for (key, original) in right.entries() {
+        ledger::scanned(machine, 2 * key.weight())?;
+        set.insert(machine, key, original)?;
+    }
+    Ok(())
+}
+
+/// What two sets have both: the smaller one is gone through, the right one where they are equally large, unless they are one.
+fn common(machine: &Machine, left: &Set, right: &Other, frozen: bool) -> Result<Set, Raise> {
+    if std::ptr::eq(left, &*right.set) {
+        return left.copy(machine, frozen);
+    }
+    match right.outweighs(left, 1) {
+        true => chosen(machine, left.entries(), |key| right.set.contains(key), frozen),
+        false => chosen(machine, right.entries(), |key| left.contains(key), frozen),
+    }
+}
+
+fn subtract(machine: &Machine, set: &Set, right: &Other) -> Result<(), Raise> {
+    let taken = match right.outweighs(set, 8) {
+        true => common(machine, set, right, false)?.entries(),
+        false => right.entries(),
+    };
+    for (key, _) in taken {
+        ledger::scanned(machine, 2 * key.weight())?;
+        drop(set.remove(&key));
+    }
+    set.tidy();
+    Ok(())
+}
+
+/// Takes out of a set what another has, too, and puts the rest of that one into it.
+fn toggle(machine: &Machine, set: &Set, other: &Set) -> Result<(), Raise> {
+    for (key, original) in other.entries() {
+        ledger::scanned(machine, 2 * key.weight())?;
+        if set.remove(&key).is_none() {
+            set.insert(machine, key, original)?;
+        }
+    }
+    Ok(())
+}
+
+fn chosen(
+    machine: &Machine,
+    from: Vec<(Key, Value)>,
+    wanted: impl Fn(&Key) -> bool,
+    frozen: bool,
+) -> Result<Set, Raise> {
+    let set = Set::new(frozen);
+    for (key, original) in from {
+        ledger::scanned(machine, 2 * key.weight())?;
+        if wanted(&key) {
+            set.insert(machine, key, original)?;
+        }
+    }
+    Ok(set)
+}
+
+/// `set(iterable)`.
+///
+/// # Errors
+/// As [`build`].
+pub fn construct(machine: &Machine, iterable: Value, frozen: bool) -> HostResult {
+    let set = Rc::new(Set::new(frozen));
+    let filled = fill(machine, Rc::clone(&set), iterable);
+    operators::then(machine, filled, move |_, _| Ok(Value::Set(set).into()))
+}
+
+/// Adds what an iterable gives. How much a dict gives is known before.
+///
+/// # Errors
+/// As [`build`].
+pub fn fill(machine: &Machine, set: Rc<Set>, iterable: Value) -> HostResult {
+    if let Value::Dict(dict) = &iterable
+        && dict.type_of() == Type::Dict
+    {
+        set.expect(machine, dict.len())?;
+    }
+    operators::with_items(machine, iterable, move |machine, items| add_all(machine, set, items))
+}
+
+fn add_all(machine: &Machine, set: Rc<Set>, items: Items) -> HostResult {
     let mut waiting = items.into_iter();
     while let Some(item) = waiting.next() {
         machine.charge_fuel(1)?;

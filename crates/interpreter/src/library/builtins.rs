@@ -207,9 +207,7 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
             match args.between(kind.name(), 0, 1)?.pop() {
                 Some(Value::Set(set)) if frozen && set.is_frozen() => Ok(Value::Set(set).into()),
                 Some(Value::Set(set)) => Ok(Value::Set(Rc::new(set.copy(machine, frozen)?)).into()),
-                Some(iterable) => {
-                    with_items(machine, iterable, move |machine, items| set::build(machine, items, frozen))
-                }
+                Some(iterable) => set::construct(machine, iterable, frozen),
                 None => set::build(machine, Vec::new(), frozen),
             }
         }

@@ -115,6 +115,7 @@ const MODULES: &[(&str, Source)] = &[
     ("tqdm.autonotebook", Python(TQDM_AUTO)),
     ("tqdm.notebook", Python(TQDM_AUTO)),
     ("tqdm.std", Python(TQDM_AUTO)),
+    ("traceback", Python(Written { text: include_str!("python/traceback.py"), natives: |_| Ok(told::natives()) })),
     ("types", Python(alone(include_str!("python/types.py")))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),

@@ -53,6 +53,13 @@ fn one(raise: &Raise) -> String {
         text.push_str("Traceback (most recent call last):\n");
         frames(&entries, &mut text);
     }
+    text.push_str(&last(raise));
+    text
+}
+
+/// Returns what stands behind the frames.
+pub(crate) fn last(raise: &Raise) -> String {
+    let mut text = String::new();
     if raise.is(Kind::SyntaxError) {
         syntax_error_place(raise, &mut text);
     }
@@ -74,7 +81,7 @@ fn one(raise: &Raise) -> String {
     text
 }
 
-fn frames(entries: &[Entry], text: &mut String) {
+pub(crate) fn frames(entries: &[Entry], text: &mut String) {
     let mut repeats = 0;
     for (index, entry) in entries.iter().enumerate() {
         let same = index.checked_sub(1).and_then(|before| entries.get(before)).is_some_and(|before| {

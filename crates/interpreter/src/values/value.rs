@@ -20,6 +20,7 @@ pub enum Value {
     /// An integer that fits; [`Value::Big`] holds only those that do not.
     Int(i64),
     Big(Rc<BigInt>),
+    /// Of what is no number, the bits tell which object it is: see [`types::float::made`].
     Float(f64),
     Complex(f64, f64),
     Str(Rc<str>),
@@ -202,7 +203,7 @@ impl From<i64> for Value {
 
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
-        Self::Float(number)
+        Self::Float(types::float::made(number))
     }
 }
 

@@ -24,6 +24,16 @@
 
 namespace {
 
+// Takes over tensors, or nulls for undefined ones.
+torch::autograd::variable_list taken(const std::vector<void*>& made) {
+  torch::autograd::variable_list tensors;
+  for (void* one : made) {
+    std::unique_ptr<at::Tensor> own(static_cast<at::Tensor*>(one));
+    tensors.push_back(own == nullptr ? at::Tensor() : *own);
+  }
+  return tensors;
+}
+
 // A product with a weight that has no gradient: what goes in has that of the product, times the weight.
 struct ProductBackward : torch::autograd::Node {
   Product multiply;
@@ -50,11 +60,7 @@ struct ProductBackward : torch::autograd::Node {
     for (const auto& gradient : gradients) given.push_back(gradient.defined() ? &gradient : nullptr);
     std::vector<void*> made(given.size(), nullptr);
     const bool done = multiply(contexts.data(), given.data(), given.size(), at::GradMode::is_enabled(), made.data());
-    torch::autograd::variable_list results;
-    for (void* result : made) {
-      std::unique_ptr<at::Tensor> own(static_cast<at::Tensor*>(result));
-      results.push_back(own == nullptr ? at::Tensor() : *own);
-    }
+    auto results = taken(made);
     TORCH_CHECK(done, "the gradient of a product could not be computed");
     return results;
   }
@@ -101,6 +107,36 @@ struct JoinedBackward : torch::autograd::Node {
     for (const auto& part : parts) contexts.push_back(part->context.get());
     return ProductBackward::multiplied(parts.front()->multiply, contexts, gradients);
   }
+};
+
+// A function whose gradients another one computes.
+struct FunctionBackward : torch::autograd::Node {
+  Differentiate differentiate;
+  std::shared_ptr<void> context;
+  std::string called;
+  // Whether an output without a gradient has zeros, and whether what was saved is for one walk.
+  bool zeros, saves;
+  bool released = false;
+
+  FunctionBackward(Differentiate differentiate, std::shared_ptr<void> context, std::string called, bool zeros, bool saves)
+      : differentiate(differentiate), context(std::move(context)), called(std::move(called)), zeros(zeros), saves(saves) {}
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    TORCH_CHECK(!released, torch::autograd::ERR_BACKWARD_TWICE);
+    std::vector<const void*> given;
+    for (size_t i = 0; i < gradients.size(); i++) {
+      if (zeros && !gradients[i].defined()) gradients[i] = input_metadata(i).zeros_like();
+      given.push_back(gradients[i].defined() ? &gradients[i] : nullptr);
+    }
+    std::vector<void*> made(num_outputs(), nullptr);
+    const bool done = differentiate(context.get(), given.data(), given.size(), made.data(), made.size());
+    auto results = taken(made);
+    TORCH_CHECK(done, "the gradient of a function could not be computed");
+    return results;
+  }
+
+  void release_variables() override { released = saves; }
+  std::string name() const override { return called; }
 };
 
 // Lets a walk multiply as one what was multiplied as one, until it ends.
@@ -332,6 +368,26 @@ void* vt_record_product(const void* input, const void* product, void* context, u
     made = new at::Tensor(output);
   });
   return made;
+}
+
+// Makes of each output one that came of the inputs, by a function whose gradients `differentiate` computes. `drop` ends the
+// context's life.
+bool vt_record_function(const void* const* inputs, size_t input_count, const void* const* outputs, size_t output_count,
+                        const char* name, bool zeros, bool saves, void* context, Differentiate differentiate, Drop drop,
+                        void** results, Error* error) {
+  std::shared_ptr<void> owner(context, drop);
+  return guarded(error, [&] {
+    std::shared_ptr<FunctionBackward> node(new FunctionBackward(differentiate, owner, name, zeros, saves),
+                                           torch::autograd::deleteNode);
+    node->set_next_edges(torch::autograd::collect_next_edges(tensors_of(inputs, input_count)));
+    for (size_t i = 0; i < output_count; i++) {
+      // What the function has kept of it must not lead back to it.
+      at::Tensor output = tensor_of(outputs[i]).detach();
+      torch::autograd::set_history(output, node);
+      pay_for_graph(output);
+      results[i] = owned(output);
+    }
+  });
 }
 
 // Computes gradients of `outputs`. With `inputs`, answers theirs in `results` (malloc'ed, null for unused) and

@@ -105,6 +105,9 @@ typedef void (*Drop)(void* context);
 // null for those whose own gradient is null. False where they cannot be computed.
 typedef bool (*Product)(const void* const* contexts, const void* const* gradients, size_t count, bool recorded,
                         void** results);
+// Fills `results` with new tensors, the gradients of what a function was given, from those of what it returned; null stands
+// for none. False where they cannot be computed.
+typedef bool (*Differentiate)(const void* context, const void* const* gradients, size_t count, void** results, size_t wanted);
 // Has this thread's allocations paid by one of those who walk together.
 typedef void (*Pays)(size_t owner);
 

@@ -388,6 +388,9 @@ fn einsum(machine: &Machine, mut args: Args) -> HostResult {
              subscripts list",
         ));
     }
+    if Tensor::of(&args.positional[0]).is_some() {
+        args.positional = by_numbers(args.positional)?;
+    }
     let rest: Vec<Value> = args.positional.drain(1..).collect();
     let operands = match rest.as_slice() {
         [only] => python::sequence(only).unwrap_or(rest),
@@ -395,6 +398,30 @@ fn einsum(machine: &Machine, mut args: Args) -> HostResult {
     };
     let equation = args.positional.pop().unwrap_or(Value::None);
     operator(machine, "einsum", positional([equation, Value::list(operands)]))
+}
+
+/// Writes `einsum(a, [0, 1], b, [1, 2], [0, 2])` with an equation.
+fn by_numbers(args: Vec<Value>) -> Result<Vec<Value>, Raise> {
+    let letters = |subscripts: &Value| -> Result<String, Raise> {
+        let subscripts = python::sequence(subscripts).unwrap_or_default();
+        let letter = |subscript: &Value| match subscript {
+            Value::Ellipsis => Ok("...".into()),
+            Value::Int(number @ 0..26) => Ok(char::from(b'A' + *number as u8).to_string()),
+            Value::Int(number @ 26..52) => Ok(char::from(b'a' + (*number - 26) as u8).to_string()),
+            Value::Int(_) => {
+                Err(Raise::value_error("einsum(): subscript in subscript list is not within the valid range [0, 52)"))
+            }
+            _ => Err(Raise::value_error("einsum(): expected subscript to be of type int or Ellipsis")),
+        };
+        subscripts.iter().map(letter).collect()
+    };
+    let (pairs, output) = args.as_chunks::<2>();
+    let mut equation =
+        pairs.iter().map(|[_, subscripts]| letters(subscripts)).collect::<Result<Vec<_>, _>>()?.join(",");
+    if let [output] = output {
+        equation = format!("{equation}->{}", letters(output)?);
+    }
+    Ok(std::iter::once(equation.into()).chain(pairs.iter().map(|[operand, _]| operand.clone())).collect())
 }
 
 /// `torch.tensordot(a, b, dims=2)`.

@@ -10,7 +10,7 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Outcome, Value};
 
 use super::neural;
-use crate::{array, binding};
+use crate::{array, binding, function};
 
 /// A text, and the module whose names it adds to.
 struct Text {
@@ -28,6 +28,7 @@ const TEXTS: &[Text] = &[
     of("numpy.random", "numpy.random", numeric(include_str!("python/numpy_random.py"))),
     of("torch", "torch", calling(include_str!("python/torch.py"))),
     of("torch.Tensor", "torch.Tensor", calling(include_str!("python/tensor.py"))),
+    of("torch.autograd", "torch.autograd", recording(include_str!("python/autograd.py"))),
     of("torch.func", "torch.func", calling(include_str!("python/func.py"))),
     of("torch.nn", "torch.nn.layers", calling(include_str!("python/layers.py"))),
     of("torch.nn", "torch.nn.recurrent", calling(include_str!("python/recurrent.py"))),
@@ -35,9 +36,11 @@ const TEXTS: &[Text] = &[
     of("torch.nn.Module", "torch.nn.Module", calling(include_str!("python/module.py"))),
     of("torch.nn.functional", "torch.nn.functional", calling(include_str!("python/functional.py"))),
     of("torch.nn.init", "torch.nn.init", alone(include_str!("python/init.py"))),
+    of("torch.nn.utils.rnn", "torch.nn.utils.rnn", calling(include_str!("python/rnn.py"))),
     of("torch.nn.utils", "torch.nn.utils", alone(include_str!("python/nn_utils.py"))),
     of("torch.optim", "torch.optim", alone(include_str!("python/optim.py"))),
     of("torch.optim.lr_scheduler", "torch.optim.lr_scheduler", alone(include_str!("python/lr_scheduler.py"))),
+    of("torch.random", "torch.random", alone(include_str!("python/random.py"))),
     of("torch.special", "torch.special", calling(include_str!("python/special.py"))),
     of("torch.utils.data", "torch.utils.data", alone(include_str!("python/data.py"))),
 ];
@@ -49,6 +52,11 @@ const fn of(module: &'static str, name: &'static str, written: Written) -> Text 
 /// A text that calls operators which programs do not find by name: `_aten("gru")(…)`.
 const fn calling(text: &'static str) -> Written {
     Written { text, natives }
+}
+
+/// A text that says how gradients are computed.
+const fn recording(text: &'static str) -> Written {
+    Written { text, natives: |_| Ok(vec![("_record", Value::native("_record", function::record))]) }
 }
 
 /// A text of `numpy`.

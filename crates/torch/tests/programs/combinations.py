@@ -844,3 +844,132 @@ o = OrderedDict(a=1); print(o.keys(), o.values(), o.items(), type(o.keys()).__na
 def g(a=1, *, b=2): pass
 try: g(1, 2)
 except TypeError as e: print(e)
+#### sets are gone through as in CPython, whatever became of them
+import random
+def value():
+    kind = random.random()
+    if kind < 0.6: return random.randrange(random.choice([10, 40, 300, 10000]))
+    if kind < 0.8: return random.randrange(12), random.randrange(12)
+    if kind < 0.9: return random.randrange(-100, 100) / 4
+    return random.choice([frozenset(), frozenset([1]), frozenset([3, 5, (1, 2)]), 2**40, 2**70, -1, True, 1e300, 0.1, 3 + 4j, ()])
+class Own:
+    def __init__(self, n): self.n = n
+    def __hash__(self): return self.n * 8
+    def __eq__(self, other): return self.n == other.n
+    def __repr__(self): return f"Own({self.n})"
+for seed in range(25):
+    random.seed(seed)
+    sets = [set() for _ in range(3)]
+    for step in range(40):
+        a, b, c = random.sample(range(3), 3) if random.random() < 0.9 else (0, 0, 1)
+        which = random.choice("add add many more take pop -= ^= |= &= - ^ | & copy list clear dict".split())
+        if which == "add": sets[a].add(value())
+        elif which == "many": [sets[a].add(value()) for _ in range(random.randrange(60))]
+        elif which == "more": sets[a].update([value() for _ in range(random.randrange(30))], {value()})
+        elif which == "take": sets[a].discard(random.choice(list(sets[a]) or [0]))
+        elif which == "pop": print(sets[a].pop() if sets[a] else None)
+        elif which == "-=": sets[a] -= sets[b]
+        elif which == "^=": sets[a] ^= sets[b]
+        elif which == "|=": sets[a] |= sets[b]
+        elif which == "&=": sets[a] &= sets[b]
+        elif which == "-": sets[c] = sets[a] - sets[b]
+        elif which == "^": sets[c] = sets[a] ^ sets[b]
+        elif which == "|": sets[c] = sets[a] | sets[b]
+        elif which == "&": sets[c] = sets[a] & sets[b]
+        elif which == "copy": sets[a] = set(frozenset(sets[b]))
+        elif which == "list": sets[a] = sets[b].difference([value() for _ in range(9)]).symmetric_difference([3, value(), 3]).intersection(range(200))
+        elif which == "clear" and random.random() < 0.2: sets[a].clear()
+        elif which == "dict": sets[a] = set({value(): 1 for _ in range(random.randrange(40))}) if random.random() < 0.5 else set(dict.fromkeys(sets[b]).keys())
+    print([list(one) for one in sets], hash(frozenset(sets[0])) == hash(frozenset(sets[0])))
+large = set(range(60000)); large -= set(range(0, 60000, 3)); large ^= {i * i for i in range(3000)}; print(len(large), hash(tuple(large)), hash(frozenset([1, 2, 3])), hash(frozenset()), hash((frozenset([4]), 0.5, -1, 2**80)))
+print({Own(5), Own(1), Own(9)}, {(Own(2), 1)} == {(Own(2), 1)}, [next(iter(large - {i})) for i in range(3)])
+s = set(range(9)); it = iter(s); next(it); s.remove(8); s.add(100)
+print(list(it))
+#### what is no number is an object
+import math, torch
+import numpy as np
+a, b, t = float("nan"), float("nan"), torch.tensor([float("nan"), 1.0])
+print([a] == [a], [a] == [b], a in [a], a in [b], (a, 1) == (a, 1), {1: a} == {1: a}, {1: a} == {1: b}, [a, b].index(b), [a].count(b), len({a, b, a}), {a: 1}.get(b), a is a, a is b)
+print(t.tolist() == t.tolist(), [t[0].item()] == [t[0].item()], [a + 1] == [a + 1], [a * 1] == [a], [-a] == [a], [abs(a)] == [a], [math.nan] == [math.nan], [float(a)] == [a], [+a] == [a], [max(a, 1)] == [a], [math.inf - math.inf] == [math.nan])
+print(torch.tensor([a, -a, b + 1], dtype=torch.float64).view(torch.int64).tolist(), np.array([a]).view(np.int64), sorted([3.0, 1.0]), math.copysign(1, a), a.hex(), [x == x for x in (a, b)], (a,) < (a, 1))
+#### functions of the program's own gradients
+import torch
+class Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, at, scale=2.0):
+        ctx.save_for_backward(x)
+        ctx.scale = scale
+        return (x > at).to(x.dtype)
+    @staticmethod
+    def backward(ctx, gradient):
+        x, = ctx.saved_tensors
+        return gradient * ctx.scale * (x.abs() < 1).to(x.dtype), None, None
+class Pair(torch.autograd.Function):
+    @staticmethod
+    def forward(a, b): return a * b, a + b, (a > b)
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.mark_non_differentiable(output[2])
+    @staticmethod
+    def backward(ctx, product, total, which):
+        a, b = ctx.saved_tensors
+        print(ctx.needs_input_grad, product, total, which)
+        return product * b + total, product * a + total
+class Same(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return x
+    @staticmethod
+    def backward(ctx, gradient): return -gradient
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+    @staticmethod
+    def backward(ctx, gradient):
+        x, = ctx.saved_tensors
+        return 2 * x * gradient
+x = torch.tensor([0.5, -2.0, 0.2, 3.0], requires_grad=True)
+y = Step.apply(x, 0.3)
+(y * torch.arange(4.0)).sum().backward()
+print(y.detach(), x.grad, y.requires_grad, y.is_leaf, y.grad_fn.name(), Step.apply(x.detach(), 0.3).requires_grad)
+a, b = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([3.0, 4.0], requires_grad=True)
+p, s, w = Pair.apply(a, b)
+p.sum().backward(retain_graph=True); print(a.grad, b.grad, w)
+(s * 2).sum().backward(); print(a.grad, b.grad)
+try: (s * 2).sum().backward()
+except RuntimeError as e: print(str(e)[:60])
+z = Same.apply(a); z.sum().backward(); print(a.grad, z is a)
+g = torch.autograd.grad(Square.apply(x).sum(), x, create_graph=True)[0]; print(g.detach(), torch.autograd.grad((g ** 2).sum(), x)[0])
+with torch.no_grad(): print(Square.apply(x).requires_grad)
+class Wrong(Square):
+    @staticmethod
+    def backward(ctx, gradient): return gradient, gradient
+class Broken(Square):
+    @staticmethod
+    def backward(ctx, gradient): raise ValueError("broken")
+class Misshapen(Square):
+    @staticmethod
+    def backward(ctx, gradient): return torch.ones(7)
+for one in (Wrong, Broken, Misshapen, torch.autograd.Function):
+    try: one.apply(x).sum().backward()
+    except Exception as e: print(type(e).__name__, e)
+print(torch.func.grad(lambda v: Square.apply(v).sum())(torch.ones(2)) if False else "")
+#### sequences of several lengths, subscripts as numbers, random numbers apart, a leaf that is copied
+import copy, torch
+from torch.nn.utils.rnn import pad_sequence, unpad_sequence
+parts = [torch.ones(2, 2), torch.zeros(3, 2), torch.full((1, 2), 5.0)]
+print(pad_sequence(parts).shape, pad_sequence(parts, batch_first=True, padding_value=-1.0), pad_sequence([torch.arange(2), torch.arange(3)], True, padding_side="left"))
+print(unpad_sequence(pad_sequence(parts, True), torch.tensor([2, 3, 1]), True))
+a, b = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(3, 4)
+print(torch.einsum(a, [0, 1], b, [1, 2], [0, 2]), torch.einsum(a, [0, 1]), torch.einsum(a, [..., 0], a, [..., 0], [...]), torch.einsum(a, [30, 1], [1, 30]))
+torch.manual_seed(1)
+with torch.random.fork_rng():
+    torch.manual_seed(5); print(torch.rand(2))
+print(torch.rand(2), {}.fromkeys("ab", 0), {"x": 1}.fromkeys([3]))
+leaf = torch.ones(3, requires_grad=True); made = leaf * 2
+for one in (leaf, made, torch.nn.Parameter(torch.ones(2)), torch.zeros(2)):
+    other = copy.copy(one)
+    print(type(other).__name__, other is one, other.requires_grad, other.is_leaf, other.data_ptr() == one.data_ptr() if hasattr(other, "data_ptr") and False else "")
+plain = torch.zeros(2); other = copy.copy(plain); other[0] = 7; print(plain)

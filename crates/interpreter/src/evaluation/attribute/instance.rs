@@ -9,6 +9,7 @@ use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::trace::Trace;
 use crate::values::types::{self, List, Type};
 use crate::values::value::Value;
 
@@ -134,7 +135,7 @@ fn of_exception(object: &Value, instance: &Rc<Instance>, name: &str) -> Option<V
         "__cause__" => or_none(&state.cause),
         "__context__" => or_none(&state.context),
         "__suppress_context__" => Some(Value::Bool(state.suppress_context)),
-        "__traceback__" => Some(Value::None),
+        "__traceback__" => Some(Trace::of(object)),
         "value" if instance.class().exception_kind() == Some(Kind::StopIteration) => arg(0),
         "code" if instance.class().exception_kind() == Some(Kind::SystemExit) => arg(0),
         "msg" if matches!(instance.class().exception_kind(), Some(Kind::ImportError | Kind::ModuleNotFoundError)) => {

@@ -12,6 +12,7 @@ use crate::values::generator::{Channel, Guard};
 use crate::values::host::{Args, Block, Capture, HostObject, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::trace::Trace;
 use crate::values::types;
 use crate::values::value::Value;
 use crate::values::watch::Compound;
@@ -72,7 +73,7 @@ impl<'a> Run<'a> {
             Err(raise) => {
                 let value = raise.value().unwrap_or(Value::None);
                 let handling = self.machine.handle(value.clone());
-                let args = vec![types::type_of(&value), value, Value::None];
+                let args = vec![types::type_of(&value), value.clone(), Trace::of(&value)];
                 let swallowed = self.machine.call(&exit, Args::of(args)).await.map_err(|raise| self.pass(raise))?;
                 let swallowed = operators::truth(self.machine, &swallowed).await.map_err(|raise| self.pass(raise))?;
                 drop(handling);

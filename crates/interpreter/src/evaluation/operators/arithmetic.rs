@@ -115,10 +115,10 @@ pub fn small(operator: Operator, left: i64, right: i64) -> Option<Result<Value, 
 #[inline]
 pub fn float_now(operator: Operator, left: f64, right: f64) -> Option<Result<Value, Raise>> {
     Some(Ok(match operator {
-        Operator::Add => Value::Float(left + right),
-        Operator::Sub => Value::Float(left - right),
-        Operator::Mul => Value::Float(left * right),
-        Operator::Div if right != 0.0 => Value::Float(left / right),
+        Operator::Add => Value::from(left + right),
+        Operator::Sub => Value::from(left - right),
+        Operator::Mul => Value::from(left * right),
+        Operator::Div if right != 0.0 => Value::from(left / right),
         Operator::Equal => Value::Bool(left == right),
         Operator::NotEqual => Value::Bool(left != right),
         Operator::Less => Value::Bool(left < right),
@@ -296,7 +296,7 @@ fn floats(operator: Operator, left: f64, right: f64) -> Result<Option<Value>, Ra
         Operator::Pow => return power(left, right).map(Some),
         _ => return Ok(None),
     };
-    Ok(Some(Value::Float(number)))
+    Ok(Some(number.into()))
 }
 
 /// Floor division and its rest, the rest with the divisor's sign.
@@ -328,7 +328,7 @@ fn power(left: f64, right: f64) -> Result<Value, Raise> {
     if result.is_infinite() && left.is_finite() && right.is_finite() {
         return Err(out_of_range());
     }
-    Ok(Value::Float(result))
+    Ok(result.into())
 }
 
 /// The `OverflowError` of C's mathematics.
@@ -406,7 +406,7 @@ fn complex_power((a, b): (f64, f64), (c, d): (f64, f64)) -> (f64, f64) {
 /// Memory is spent.
 pub fn unary(machine: &Machine, operator: Operator, number: Number) -> Result<Option<Value>, Raise> {
     Ok(Some(match (operator, number) {
-        (Operator::Negative, Number::Float(number)) => Value::Float(-number),
+        (Operator::Negative, Number::Float(number)) => Value::from(-number),
         (Operator::Negative, Number::Complex(real, imaginary)) => Value::Complex(-real, -imaginary),
         (Operator::Positive, Number::Float(number)) => Value::Float(number),
         (Operator::Positive, Number::Complex(real, imaginary)) => Value::Complex(real, imaginary),

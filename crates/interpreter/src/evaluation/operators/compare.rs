@@ -2,9 +2,6 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use num_bigint::BigInt;
-use num_traits::{FromPrimitive, Signed, ToPrimitive};
-
 use crate::evaluation::{mapping, set};
 use crate::values::exceptions::Kind;
 use crate::values::host::{HostResult, Operator, Outcome};
@@ -12,7 +9,7 @@ use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::suspension::Deep;
 use crate::values::types::key::{self, Key};
-use crate::values::types::{Dict, Slice, dict, ledger};
+use crate::values::types::{Dict, Slice, dict, hash, ledger};
 use crate::values::value::Value;
 
 use super::arithmetic::{self, Number};
@@ -433,15 +430,13 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
         };
         Ok(match &value {
             Value::Bool(truth) => i64::from(*truth),
-            Value::Int(number) => hash_integer(&BigInt::from(*number)),
+            Value::Int(number) => hash::small(*number),
             Value::Big(number) => {
                 ledger::scanned(&machine, number.bits() / 8)?;
-                hash_integer(number)
+                hash::integer(number)
             }
-            Value::Float(number) => hash_float(*number),
-            Value::Complex(real, imaginary) => {
-                not_minus_one(hash_float(*real).wrapping_add(hash_float(*imaginary).wrapping_mul(1_000_003)))
-            }
+            Value::Float(number) => hash::float(*number).unwrap_or_else(|| place(&value)),
+            Value::Complex(real, imaginary) => hash::complex(*real, *imaginary).unwrap_or_else(|| place(&value)),
             Value::Str(text) => {
                 ledger::scanned(&machine, text.len() as u64)?;
                 scrambled(text.as_bytes())
@@ -455,20 +450,20 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
                 for item in items.iter() {
                     hashes.push(nested_hash(machine.clone(), item.clone(), depth + 1).await?);
                 }
-                hash_tuple(&hashes)
+                hash::tuple(&hashes)
             }
             Value::Range(range) => {
-                let (length, none) = (range.len(), hash_integer(&BigInt::from(place(&Value::None))));
-                let start = if length > 0 { hash_integer(&BigInt::from(range.start)) } else { none };
-                let step = if length > 1 { hash_integer(&BigInt::from(range.step)) } else { none };
-                hash_tuple(&[hash_integer(&BigInt::from(length)), start, step])
+                let (length, none) = (range.len(), hash::small(place(&Value::None)));
+                let start = if length > 0 { hash::small(range.start) } else { none };
+                let step = if length > 1 { hash::small(range.step) } else { none };
+                hash::tuple(&[hash::small(length as i64), start, step])
             }
             Value::Set(set) if set.is_frozen() => {
-                let mut sum = 0i64;
+                let mut hashes = Vec::with_capacity(set.len());
                 for item in set.items() {
-                    sum = sum.wrapping_add(nested_hash(machine.clone(), item, depth + 1).await?.wrapping_mul(0x9e37));
+                    hashes.push(nested_hash(machine.clone(), item, depth + 1).await?);
                 }
-                not_minus_one(sum)
+                hash::frozen(hashes)
             }
             Value::List(_) | Value::Dict(_) | Value::Set(_) | Value::Slice(_) => return Err(key::unhashable(&value)),
             Value::Instance(_) => match (special(&value, "__hash__"), payload(&value)) {
@@ -476,9 +471,9 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
                 (Some(method), _) => {
                     let outcome = call_special(&machine, &method, &value, vec![])?;
                     match machine.settle(outcome).await? {
-                        Value::Big(number) => hash_integer(&number),
+                        Value::Big(number) => hash::integer(&number),
                         number => match number.as_int() {
-                            Some(number) => not_minus_one(number),
+                            Some(number) => hash::not_minus_one(number),
                             None => return Err(Raise::type_error("__hash__ method should return an integer")),
                         },
                     }
@@ -499,60 +494,12 @@ fn place(value: &Value) -> i64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     value.identity().hash(&mut hasher);
-    not_minus_one(hasher.finish() as i64)
-}
-
-/// The modulus of CPython's hashes of numbers.
-const MODULUS: i64 = (1 << 61) - 1;
-
-fn hash_integer(number: &BigInt) -> i64 {
-    let rest = (number.abs() % MODULUS).to_i64().unwrap_or(0);
-    not_minus_one(if number.is_negative() { -rest } else { rest })
-}
-
-fn hash_float(number: f64) -> i64 {
-    if number.is_nan() {
-        return 0;
-    }
-    if number.is_infinite() {
-        return if number > 0.0 { 314_159 } else { -314_159 };
-    }
-    if number.fract() == 0.0
-        && let Some(integer) = BigInt::from_f64(number)
-    {
-        return hash_integer(&integer);
-    }
-    // The mantissa as an integer, times 2 to an exponent modulo 61, as 2^61 is 1 here.
-    let bits = number.abs().to_bits();
-    let (raw_exponent, fraction) = ((bits >> 52) as i64, bits & ((1 << 52) - 1));
-    let (mantissa, exponent) =
-        if raw_exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, raw_exponent - 1075) };
-    let turned = BigInt::from(mantissa) << exponent.rem_euclid(61);
-    let rest = (turned % MODULUS).to_i64().unwrap_or(0);
-    not_minus_one(if number < 0.0 { -rest } else { rest })
-}
-
-/// CPython's xxHash of a tuple's hashes.
-fn hash_tuple(hashes: &[i64]) -> i64 {
-    const PRIME_1: u64 = 11_400_714_785_074_694_791;
-    const PRIME_2: u64 = 14_029_467_366_897_019_727;
-    const PRIME_5: u64 = 2_870_177_450_012_600_261;
-    let mut sum = PRIME_5;
-    for hash in hashes {
-        sum = sum.wrapping_add((*hash as u64).wrapping_mul(PRIME_2)).rotate_left(31).wrapping_mul(PRIME_1);
-    }
-    sum = sum.wrapping_add(hashes.len() as u64 ^ (PRIME_5 ^ 3_527_539));
-    if sum == u64::MAX { 1_546_275_796 } else { sum as i64 }
+    hash::not_minus_one(hasher.finish() as i64)
 }
 
 fn scrambled(bytes: &[u8]) -> i64 {
     if bytes.is_empty() {
         return 0;
     }
-    not_minus_one(BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes) as i64)
-}
-
-/// CPython keeps -1 for errors.
-fn not_minus_one(hash: i64) -> i64 {
-    if hash == -1 { -2 } else { hash }
+    hash::not_minus_one(BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes) as i64)
 }

@@ -196,11 +196,7 @@ fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Rais
         Value::Tuple(items) => Iterator::new("tuple_iterator", TupleIteration { items: Rc::clone(items), next: 0 }),
         Value::Range(range) => Iterator::new("range_iterator", range.iteration()),
         Value::Dict(dict) => Iterator::new(Part::Key.iterator_name(), DictIteration::new(Rc::clone(dict), Part::Key)),
-        Value::Set(set) => {
-            // Their order is found first.
-            machine.charge_fuel(set.len() as u64 / 4)?;
-            Iterator::new("set_iterator", SetIteration::new(Rc::clone(set)))
-        }
+        Value::Set(set) => Iterator::new("set_iterator", SetIteration::new(Rc::clone(set))),
         Value::Str(text) => {
             let ascii = text.is_ascii();
             let name = if ascii { "str_ascii_iterator" } else { "str_iterator" };

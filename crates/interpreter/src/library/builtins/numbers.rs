@@ -24,8 +24,8 @@ pub fn abs(machine: &Machine, args: Args) -> HostResult {
         return call_special(machine, &method, &value, vec![]);
     }
     match operators::plain(&value) {
-        Value::Float(number) => Ok(Value::Float(number.abs()).into()),
-        Value::Complex(real, imaginary) => Ok(Value::Float(real.hypot(imaginary)).into()),
+        Value::Float(number) => Ok(Value::from(number.abs()).into()),
+        Value::Complex(real, imaginary) => Ok(Value::from(real.hypot(imaginary)).into()),
         Value::Host(object) => {
             for name in ["__abs__", "abs"] {
                 match object.clone().call_method(machine, name, &Args::default())? {
@@ -67,7 +67,7 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
             None => Ok(int::from_float(machine, number.round_ties_even())?.into()),
             Some(digits) => {
                 let digits = operators::index_clamped(machine, &digits)?;
-                Ok(Value::Float(round_float(number, digits)).into())
+                Ok(Value::from(round_float(number, digits)).into())
             }
         },
         Value::Host(object) => {

@@ -69,7 +69,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
     ledger::reserve(machine, 2 * text.len() as u64)?;
     ledger::scanned(machine, 8 * text.len() as u64)?;
     match parse(&text) {
-        Some(number) => Ok(Value::Float(number).into()),
+        Some(number) => Ok(Value::from(number).into()),
         None => Err(Raise::value_error(format!("could not convert string to float: {}", int::shown(&plain)))),
     }
 }
@@ -233,7 +233,7 @@ pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
                 .ok_or_else(|| Raise::new(Kind::OverflowError, "hexadecimal value too large to represent as a float"))?
         }
     };
-    Ok(Value::Float(if negative { -magnitude } else { magnitude }).into())
+    Ok(Value::from(if negative { -magnitude } else { magnitude }).into())
 }
 
 /// Returns `number * 2**exponent`, rounded once; `None` where it is too large.

@@ -39,6 +39,9 @@ pub fn attribute(receiver: &Value, plain: &Value, name: &str) -> Option<Value> {
     match plain {
         Value::Int(_) | Value::Bool(_) | Value::Big(_) => int::attribute(plain, name),
         Value::Float(_) | Value::Complex(..) => float::attribute(plain, name),
+        Value::Dict(dict) if name == "fromkeys" && matches!(dict.type_of(), Type::Dict | Type::OrderedDict) => {
+            Some(Value::native("fromkeys", super::dict::fromkeys))
+        }
         _ => None,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::operators::{self, with_items};
-use crate::evaluation::set::{add_all, operate, with_key};
+use crate::evaluation::operators;
+use crate::evaluation::set::{change, fill, operate, with_key};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -97,24 +97,11 @@ fn update(machine: &Machine, receiver: &Value, args: Args, method: &'static str)
     args.no_keywords("set.update")?;
     if method == "union"
         && let [other] = &args.positional[..]
+        && !matches!(other, Value::Set(_))
     {
-        if let Value::Set(other) = other
-            && !other.has_user_keys()
-            && !set.has_user_keys()
-        {
-            machine.charge_fuel((set.len() + other.len()) as u64)?;
-            set.merge(machine, other)?;
-            return Ok(Value::None.into());
-        }
-        return with_items(machine, other.clone(), move |machine, items| add_all(machine, set, items));
+        return fill(machine, set, other.clone());
     }
-    let result = operate(machine, method, Value::Set(Rc::clone(&set)), args.positional);
-    operators::then(machine, result, move |machine, result| {
-        if let Value::Set(result) = result {
-            set.replace(machine, &result)?;
-        }
-        Ok(Value::None.into())
-    })
+    change(machine, method, set, args.positional)
 }
 
 fn of(receiver: &Value, method: &str) -> Result<Rc<Set>, Raise> {

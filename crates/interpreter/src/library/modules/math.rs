@@ -26,7 +26,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         ("gcd", |machine, args| fold_integers(machine, args, "gcd", BigInt::zero(), |left, right| left.gcd(right))),
         ("hypot", |machine, args| {
             let numbers: Result<Vec<f64>, Raise> = args.positional.iter().map(|value| real(machine, value)).collect();
-            Ok(Value::Float(norm(&numbers?)).into())
+            Ok(Value::from(norm(&numbers?)).into())
         }),
         ("isclose", isclose),
         ("isfinite", |machine, args| test(machine, args, "isfinite", f64::is_finite)),
@@ -49,11 +49,8 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             checked(scale(number, exponent), number)
         }),
         ("log", log),
-        (
-            "log10",
-            |machine, args| Ok(Value::Float(log_of(machine, &args.one("math.log10")?, f64::log10, 10.0)?).into()),
-        ),
-        ("log2", |machine, args| Ok(Value::Float(log_of(machine, &args.one("math.log2")?, f64::log2, 2.0)?).into())),
+        ("log10", |machine, args| Ok(Value::from(log_of(machine, &args.one("math.log10")?, f64::log10, 10.0)?).into())),
+        ("log2", |machine, args| Ok(Value::from(log_of(machine, &args.one("math.log2")?, f64::log2, 2.0)?).into())),
         ("modf", |machine, args| {
             let number = real(machine, &args.one("math.modf")?)?;
             let fraction = if number.is_infinite() { 0.0_f64.copysign(number) } else { number.fract() };
@@ -81,7 +78,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         ("prod", prod),
         ("ulp", |machine, args| {
             let number = real(machine, &args.one("math.ulp")?)?.abs();
-            Ok(Value::Float(match number {
+            Ok(Value::from(match number {
                 number if !number.is_finite() => number,
                 f64::MAX => number - number.next_down(),
                 number => number.next_up() - number,
@@ -201,7 +198,7 @@ fn checked(result: f64, number: f64) -> HostResult {
     if result.is_infinite() && number.is_finite() {
         return Err(range());
     }
-    Ok(Value::Float(result).into())
+    Ok(Value::from(result).into())
 }
 
 fn unary(machine: &Machine, args: Args, name: &str, function: fn(f64) -> f64) -> HostResult {
@@ -220,7 +217,7 @@ fn binary(machine: &Machine, args: Args, name: &str, function: fn(f64, f64) -> f
     if result.is_nan() && !left.is_nan() && !right.is_nan() {
         return Err(domain());
     }
-    Ok(Value::Float(result).into())
+    Ok(Value::from(result).into())
 }
 
 fn test(machine: &Machine, args: Args, name: &str, function: fn(f64) -> bool) -> HostResult {
@@ -260,12 +257,12 @@ fn frexp(machine: &Machine, args: Args) -> HostResult {
 fn log(machine: &Machine, args: Args) -> HostResult {
     let args = args.between("log", 1, 2)?;
     let number = log_of(machine, &args[0], f64::ln, std::f64::consts::E)?;
-    let Some(base) = args.get(1) else { return Ok(Value::Float(number).into()) };
+    let Some(base) = args.get(1) else { return Ok(Value::from(number).into()) };
     let base = log_of(machine, base, f64::ln, std::f64::consts::E)?;
     if base == 0.0 {
         return Err(Raise::new(Kind::ZeroDivisionError, "float division by zero"));
     }
-    Ok(Value::Float(number / base).into())
+    Ok(Value::from(number / base).into())
 }
 
 /// Takes a logarithm, also of integers that no float holds.
@@ -327,7 +324,7 @@ fn dist(machine: &Machine, args: Args) -> HostResult {
             for (from, to) in from.iter().zip(&to) {
                 parts.push(real(machine, from)? - real(machine, to)?);
             }
-            Ok(Value::Float(norm(&parts)).into())
+            Ok(Value::from(norm(&parts)).into())
         })
     })
 }
@@ -344,11 +341,11 @@ fn fsum(machine: &Machine, args: Args) -> HostResult {
             return if opposite {
                 Err(Raise::value_error("-inf + inf in fsum"))
             } else {
-                Ok(Value::Float(plain).into())
+                Ok(Value::from(plain).into())
             };
         }
         match exact_sum(numbers) {
-            sum if sum.is_finite() => Ok(Value::Float(sum).into()),
+            sum if sum.is_finite() => Ok(Value::from(sum).into()),
             _ => Err(Raise::new(Kind::OverflowError, "intermediate overflow in fsum")),
         }
     })

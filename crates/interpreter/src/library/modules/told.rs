@@ -2,15 +2,27 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::describe::describe;
+use crate::evaluation::operators;
 use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::{Entry, Raise};
+use crate::values::trace::Trace;
+use crate::values::traceback;
 use crate::values::value::Value;
 
 /// Functions that texts know.
 pub(super) fn natives() -> Members {
-    functions(&[("_tell", tell), ("_place", place), ("_handled", handled), ("_traceback", traceback)])
+    functions(&[
+        ("_tell", tell),
+        ("_place", place),
+        ("_handled", handled),
+        ("_traceback", whole),
+        ("_frames", frames),
+        ("_line", line),
+        ("_only", only),
+    ])
 }
 
 /// The file, the line, its text and the name of the code there.
@@ -45,12 +57,45 @@ fn handled(machine: &Machine, args: Args) -> HostResult {
     Ok(machine.handled().unwrap_or(Value::None).into())
 }
 
-/// `_traceback(exception)` returns what CPython prints for it.
-fn traceback(machine: &Machine, args: Args) -> HostResult {
-    let Some(raise) = Raise::from_value(&args.one("_traceback")?) else {
-        return Err(Raise::type_error("_traceback() takes an exception"));
-    };
-    let text = raise.traceback_text();
+/// `_frames(traceback)` returns what CPython prints of the frames of a traceback.
+fn frames(machine: &Machine, args: Args) -> HostResult {
+    let text = trace(&args.one("_frames")?)?.text();
     machine.charge_fuel(text.len() as u64 / 8)?;
     Ok(Value::from(text).into())
+}
+
+/// `_line(traceback)` returns the text of the line where its first frame stands.
+fn line(_: &Machine, args: Args) -> HostResult {
+    let [.., shown, _] = trace(&args.one("_line")?)?.first().map_or_else(outermost, parts);
+    Ok(shown.into())
+}
+
+fn trace(value: &Value) -> Result<&Trace, Raise> {
+    let found = match value {
+        Value::Host(object) => object.as_any().downcast_ref(),
+        _ => None,
+    };
+    found.ok_or_else(|| Raise::type_error("a traceback is wanted"))
+}
+
+/// `_only(exception)` returns what CPython prints for it behind the frames.
+fn only(machine: &Machine, args: Args) -> HostResult {
+    described(machine, &args.one("_only")?, traceback::last)
+}
+
+/// `_traceback(exception)` returns what CPython prints for it.
+fn whole(machine: &Machine, args: Args) -> HostResult {
+    described(machine, &args.one("_traceback")?, Raise::traceback_text)
+}
+
+/// Writes an exception, whose own text may be one that code of the program makes.
+fn described(machine: &Machine, exception: &Value, write: fn(&Raise) -> String) -> HostResult {
+    let raise = Raise::from_value(exception).ok_or_else(|| Raise::type_error("an exception is wanted"))?;
+    let machine = machine.clone();
+    operators::later(async move {
+        describe(&machine, &raise).await;
+        let text = write(&raise);
+        machine.charge_fuel(text.len() as u64 / 8)?;
+        Ok(Value::from(text))
+    })
 }

@@ -13,7 +13,7 @@ def copy(x):
         return x.copy()
     parts = _parts(x)
     if not parts:
-        return x if parts is None else _clone(x)
+        return x if parts is None else getattr(x, "__copy__", lambda: _clone(x))()
     if hasattr(type(x), "__copy__"):
         return x.__copy__()
     if hasattr(type(x), "_member_map_"):

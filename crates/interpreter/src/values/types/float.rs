@@ -1,5 +1,7 @@
 //! Floats of other numbers.
 
+use std::cell::Cell;
+
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
@@ -9,6 +11,31 @@ use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types;
 use crate::values::value::Value;
+
+/// Of what is no number, the sign and what says that it is none. The other bits are free.
+const SIGN: u64 = 1 << 63;
+const NO_NUMBER: u64 = 0x7ff8 << 48;
+
+/// Returns a float that was made just now. In Python every NaN is an object of its own, which containers take for equal to
+/// itself and to no other: here its last bits say which one it is.
+#[must_use]
+pub fn made(number: f64) -> f64 {
+    thread_local! {
+        static LAST: Cell<u64> = const { Cell::new(0) };
+    }
+    if !number.is_nan() {
+        return number;
+    }
+    let next = (LAST.get() + 1) & !(SIGN | NO_NUMBER);
+    LAST.set(next);
+    f64::from_bits(number.to_bits() & SIGN | NO_NUMBER | next)
+}
+
+/// Returns a float without what only [`made`] knows, for whoever looks at its bits.
+#[must_use]
+pub fn plain_bits(number: f64) -> f64 {
+    if number.is_nan() { f64::from_bits(number.to_bits() & SIGN | NO_NUMBER) } else { number }
+}
 
 /// Returns the float of a number, a host object that has one, or raises.
 ///

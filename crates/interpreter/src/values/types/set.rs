@@ -1,6 +1,6 @@
 //! `set` and `frozenset`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::values::host::{Iteration, Outcome};
@@ -8,28 +8,24 @@ use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
 use crate::values::types::key::Key;
-use crate::values::types::table::Table;
-use crate::values::types::{Items, order, trash};
+use crate::values::types::layout::{Crowded, Layout};
+use crate::values::types::table::{Entry, Table};
+use crate::values::types::{Items, hash, trash};
 use crate::values::value::Value;
 
-/// Bytes charged for one element.
+/// Bytes charged for one element, and for a set with none, places of the layout apart.
 const ENTRY: u64 = 136;
-
-/// Bytes charged for a set with no elements.
 const EMPTY: u64 = 256;
 
-/// Elements of sets whose first one is looked for each time that one is taken out.
-const SMALL: usize = 1024;
-
-fn bytes(entries: usize) -> u64 {
-    EMPTY + ENTRY * entries as u64
-}
+/// Places that are passed by in one step.
+const PASSED: usize = 64;
 
 /// A `set` or `frozenset`.
 pub struct Set {
     table: RefCell<Table<()>>,
-    /// Places of CPython's table before the first element came: see [`order`].
-    places: Cell<usize>,
+    /// Where the elements lie in CPython's table, by their positions in this one; `None` once there has been one whose hash
+    /// is another in each process.
+    layout: RefCell<Option<Layout>>,
     charge: Charge,
     frozen: bool,
 }
@@ -37,7 +33,8 @@ pub struct Set {
 impl Set {
     /// Makes an empty set.
     pub fn new(frozen: bool) -> Self {
-        Self { table: RefCell::default(), places: Cell::new(0), charge: Charge::of(bytes(0)), frozen }
+        let layout = RefCell::new(Some(Layout::new()));
+        Self { table: RefCell::default(), layout, charge: Charge::of(EMPTY), frozen }
     }
 
     /// Says whether this is a `frozenset`.
@@ -65,38 +62,48 @@ impl Set {
     /// # Errors
     /// Memory is spent.
     pub fn insert(&self, machine: &Machine, key: Key, original: Value) -> Result<(), Raise> {
-        self.charge.cover(machine, bytes(self.len() + 1))?;
-        self.table.borrow_mut().insert(key, original, ());
+        if self.contains(&key) {
+            return Ok(());
+        }
+        self.cover(machine, self.len() + 1, Layout::bytes_with_one_more)?;
+        let mut table = self.table.borrow_mut();
+        if let Some(moved) = table.tighten() {
+            self.lay(|layout| {
+                layout.renumber(&moved);
+                Ok(())
+            });
+        }
+        let (hash, position) = (hash::of(&key), table.end());
+        table.insert(key, original, ());
+        self.lay(|layout| layout.put(hash.ok_or(Crowded)?, position));
         Ok(())
     }
 
     /// Removes an element.
     pub fn remove(&self, key: &Key) -> Option<Value> {
-        let entry = self.table.borrow_mut().remove(key)?;
-        Some(entry.original)
+        let mut table = self.table.borrow_mut();
+        let position = table.position(key)?;
+        self.lay(|layout| {
+            layout.take(hash::of(key).ok_or(Crowded)?, position);
+            Ok(())
+        });
+        Some(table.remove(key)?.original)
     }
 
-    /// Returns the elements in the order in which they are gone through: whole numbers in CPython's, which depends on their
-    /// values, and others, whose order is by chance there, as they were inserted. Elements that were taken out leave no
-    /// gaps here, as they do in CPython's table, so that the others may then be gone through in another order than there.
+    /// Returns the elements in the order in which they are gone through: CPython's where their hashes are the same in every
+    /// process, and else, where it is by chance there, as they were inserted.
     pub fn items(&self) -> Items {
         self.entries().into_iter().map(|(_, value)| value).collect()
     }
 
     /// Returns the elements with their keys, in that order.
     pub(crate) fn entries(&self) -> Vec<(Key, Value)> {
-        let laid = self.laid();
         let table = self.table.borrow();
-        let inserted: Vec<_> = table.iter().map(|entry| (entry.key.clone(), entry.original.clone())).collect();
-        match laid {
-            Some((order, _)) => order.into_iter().filter_map(|at| inserted.get(at).cloned()).collect(),
-            None => inserted,
+        let copied = |entry: &Entry<()>| (entry.key.clone(), entry.original.clone());
+        match &*self.layout.borrow() {
+            Some(layout) => layout.numbers().filter_map(|position| table.at(position)).map(copied).collect(),
+            None => table.iter().map(copied).collect(),
         }
-    }
-
-    /// Returns how whole numbers lie in CPython's table.
-    fn laid(&self) -> Option<(Vec<usize>, usize)> {
-        order::of(self.table.borrow().iter().map(|entry| &entry.key), self.places.get())
     }
 
     /// Returns the elements as the table knows them.
@@ -120,24 +127,36 @@ impl Set {
     /// # Errors
     /// Memory is spent.
     pub fn merge(&self, machine: &Machine, other: &Self) -> Result<(), Raise> {
-        if let (Some((_, own)), Some((_, others))) = (self.laid(), other.laid()) {
-            if let Some(places) = order::before_merging(self.len(), other.len(), own) {
-                let mut table = Table::new();
-                for (key, original) in self.entries() {
-                    table.insert(key, original, ());
-                }
-                *self.table.borrow_mut() = table;
-                self.places.set(places);
-            }
-            let now = self.laid().map(|(_, places)| places);
-            if self.is_empty() && now == Some(others) {
-                return self.replace(machine, other);
-            }
+        if std::ptr::eq(self, other) || other.is_empty() {
+            return Ok(());
+        }
+        self.expect(machine, other.len())?;
+        let is_copied = match (&*self.layout.borrow(), &*other.layout.borrow()) {
+            (Some(own), Some(others)) => others.is_copied_to(own),
+            _ => false,
+        };
+        if is_copied {
+            return self.replace(machine, other);
         }
         for (key, original) in other.entries() {
             self.insert(machine, key, original)?;
         }
         Ok(())
+    }
+
+    /// Makes room for so many more at once, as CPython does where it knows how many come.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn expect(&self, machine: &Machine, others: usize) -> Result<(), Raise> {
+        self.cover(machine, self.len(), |layout| layout.bytes_with(others))?;
+        self.lay(|layout| layout.expect(others));
+        Ok(())
+    }
+
+    /// What CPython does when another set was subtracted: see [`Layout::tidy`].
+    pub(crate) fn tidy(&self) {
+        self.lay(Layout::tidy);
     }
 
     /// Says whether elements of a set have the user's own hash: then keys of two sets only match once resolved.
@@ -150,23 +169,20 @@ impl Set {
         self.table.borrow()
     }
 
-    /// Takes the first element out: of a large set, the one that was inserted first.
+    /// Takes an element out: the one that CPython would, or the one that was inserted first.
     pub(crate) fn pop(&self) -> Option<Value> {
-        let first = match self.len() {
-            0..=SMALL => self.laid().and_then(|(order, _)| order.first().copied()),
-            _ => None,
+        let next = self.layout.borrow_mut().as_mut().map(Layout::next_to_pop);
+        let key = match next {
+            Some(position) => self.table.borrow().at(position?)?.key.clone(),
+            None => self.table.borrow_mut().after(0)?.1.key.clone(),
         };
-        let key = match first {
-            Some(first) => self.table.borrow().iter().nth(first).map(|entry| entry.key.clone()),
-            None => self.table.borrow_mut().after(0).map(|(_, entry)| entry.key.clone()),
-        };
-        key.and_then(|key| self.remove(&key))
+        self.remove(&key)
     }
 
     /// Takes all elements out.
     pub(crate) fn clear(&self) {
         drop(self.table.take());
-        self.places.set(0);
+        self.lie_as(Some(Layout::new()));
     }
 
     /// Returns the elements whose keys have this hash of the user's own.
@@ -174,12 +190,40 @@ impl Set {
         self.table.borrow().candidates(hash)
     }
 
+    /// Takes the elements of another set in the place of its own.
+    ///
+    /// # Errors
+    /// Memory is spent.
     pub(crate) fn replace(&self, machine: &Machine, other: &Self) -> Result<(), Raise> {
-        self.charge.cover(machine, bytes(other.len()))?;
+        let laid = other.layout.borrow().clone();
+        let places = laid.as_ref().map_or(0, Layout::bytes);
+        self.charge.cover(machine, EMPTY + ENTRY * other.len() as u64 + places)?;
         let table = other.table.borrow().clone();
         drop(self.table.replace(table));
-        self.places.set(other.places.get());
+        self.lie_as(laid);
         Ok(())
+    }
+
+    fn lie_as(&self, laid: Option<Layout>) {
+        let mut own = self.layout.borrow_mut();
+        match (&mut *own, laid) {
+            (Some(own), Some(laid)) => own.lie_as(laid),
+            (own, laid) => *own = laid,
+        }
+    }
+
+    /// Pays for so many elements and for what the places are going to take.
+    fn cover(&self, machine: &Machine, elements: usize, places: impl Fn(&Layout) -> u64) -> Result<(), Raise> {
+        let places = self.layout.borrow().as_ref().map_or(0, places);
+        self.charge.cover(machine, EMPTY + ENTRY * elements as u64 + places)
+    }
+
+    /// Changes where elements lie. When that fails, nobody knows from then on.
+    fn lay(&self, change: impl FnOnce(&mut Layout) -> Result<(), Crowded>) {
+        let mut layout = self.layout.borrow_mut();
+        if layout.as_mut().is_some_and(|known| change(known).is_err()) {
+            *layout = None;
+        }
     }
 }
 
@@ -192,9 +236,8 @@ impl Drop for Set {
 /// The state of an iteration over a set.
 pub struct SetIteration {
     set: Rc<Set>,
-    /// The elements, where their order is not that of their insertion.
-    ordered: Option<std::vec::IntoIter<Value>>,
-    position: usize,
+    /// A place of the layout, or a position in the table.
+    next: usize,
     length: usize,
 }
 
@@ -202,23 +245,23 @@ impl SetIteration {
     /// Starts before the first element.
     pub fn new(set: Rc<Set>) -> Self {
         let length = set.len();
-        let is_ordered = set.laid().is_some();
-        let ordered = is_ordered.then(|| set.items().into_vec().into_iter());
-        Self { set, ordered, position: 0, length }
+        Self { set, next: 0, length }
     }
 }
 
 impl Iteration for SetIteration {
-    fn next(&mut self, _: &Machine) -> Result<Option<Outcome>, Raise> {
+    fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
         if self.set.len() != self.length {
             return Err(Raise::runtime_error("Set changed size during iteration"));
         }
-        if let Some(ordered) = &mut self.ordered {
-            return Ok(ordered.next().map(Outcome::Ready));
-        }
         let mut table = self.set.table.borrow_mut();
-        let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
-        self.position = next;
-        Ok(Some(entry.original.clone().into()))
+        let found = match &*self.set.layout.borrow() {
+            Some(layout) => layout.after(self.next).and_then(|(next, at)| Some((next, table.at(at)?.original.clone()))),
+            None => table.after(self.next).map(|(next, entry)| (next, entry.original.clone())),
+        };
+        let Some((next, element)) = found else { return Ok(None) };
+        machine.charge_fuel(((next - self.next) / PASSED) as u64)?;
+        self.next = next;
+        Ok(Some(element.into()))
     }
 }

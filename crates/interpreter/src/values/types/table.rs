@@ -51,14 +51,27 @@ impl<V: Clone> Table<V> {
         self.index.contains_key(key)
     }
 
+    /// Returns the entry at a position.
+    pub fn at(&self, position: usize) -> Option<&Entry<V>> {
+        self.entries.get(position)?.as_ref()
+    }
+
+    /// Returns where an entry is, until [`Table::tighten`] moves it.
+    pub fn position(&self, key: &Key) -> Option<usize> {
+        self.index.get(key).copied()
+    }
+
+    /// Returns the position at which the next new entry is put.
+    pub fn end(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Inserts or replaces; the original key and its position stay. Returns the replaced value.
     pub fn insert(&mut self, key: Key, original: Value, value: V) -> Option<V> {
         if let Some(entry) = self.index.get(&key).and_then(|position| self.entries.get_mut(*position)?.as_mut()) {
             return Some(std::mem::replace(&mut entry.value, value));
         }
-        if self.entries.len() > 16 && self.entries.len() > 2 * self.index.len() {
-            self.compact();
-        }
+        self.tighten();
         if let Key::User(hash, _) = &key {
             self.user.entry(*hash).or_default().push(key.clone());
         }
@@ -133,7 +146,19 @@ impl<V: Clone> Table<V> {
         keys.iter().filter_map(|key| Some((key.clone(), self.get(key)?.original.clone()))).collect()
     }
 
-    fn compact(&mut self) {
+    /// Closes the gaps that removed entries left, once these are most of all. Returns where each entry is then, by its
+    /// position before.
+    pub fn tighten(&mut self) -> Option<Vec<usize>> {
+        if self.entries.len() <= 16 || self.entries.len() <= 2 * self.index.len() {
+            return None;
+        }
+        let mut kept = 0;
+        let moved = self.entries.iter().map(|entry| {
+            let position = kept;
+            kept += usize::from(entry.is_some());
+            position
+        });
+        let moved = moved.collect();
         self.entries.retain(Option::is_some);
         self.first = 0;
         for (position, entry) in self.entries.iter().enumerate() {
@@ -141,6 +166,7 @@ impl<V: Clone> Table<V> {
                 self.index.insert(entry.key.clone(), position);
             }
         }
+        Some(moved)
     }
 }
 

@@ -1164,7 +1164,7 @@ def histogram_bin_edges(a, bins=10, range=None, weights=None):
         raise ValueError(f"autodetected range of [{first}, {last}] is not finite")
     if first == last:
         first, last = first - 0.5, last + 0.5
-    return linspace(first, last, bins + 1)
+    return linspace(first, last, bins + 1, dtype=_a(t).dtype if t.dtype in _FLOATS else None)
 
 
 def histogram(a, bins=10, range=None, density=None, weights=None):

@@ -1,9 +1,16 @@
 import torch
 
 __all__ = (
-    "__deepcopy__", "__radd__", "__rand__", "__rdiv__", "__reversed__", "__rfloordiv__", "__rmatmul__", "__rmod__", "__rmul__",
+    "__copy__", "__deepcopy__", "__radd__", "__rand__", "__rdiv__", "__reversed__", "__rfloordiv__", "__rmatmul__", "__rmod__", "__rmul__",
     "__ror__", "__rpow__", "__rsub__", "__rtruediv__", "__rxor__", "lu", "new", "new_empty_strided", "stft",
 )
+
+
+def __copy__(self):
+    """Another leaf of the same memory."""
+    if isinstance(self, torch.nn.Parameter):
+        return torch.nn.Parameter(self.detach(), self.requires_grad)
+    return self.detach().requires_grad_(self.requires_grad)
 
 
 def __radd__(self, other):
