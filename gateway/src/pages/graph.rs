@@ -57,7 +57,7 @@ pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord
     let bytes = gateway.objects.load(&job.payload).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
-        let program = Program::decode(&bytes).map_err(Error::internal)?;
+        let program = Program::decode(&bytes, limits.program_bytes()).map_err(Error::internal)?;
         let (checked, _) = program::lowered(program, &limits).map_err(|error| Error::Program(error.to_string()))?;
         let told = explainer.explain(&checked, &limits);
         Ok::<_, Error>(explain::svg(&if sees == Sees::All { told } else { passes(told) }))
