@@ -254,6 +254,7 @@ async fn commit(
     }
     let keeping = gateway.objects.keep(&place, payload).await;
     record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
+    record.keeps_program = gateway.jobs.keeps_program(&record.payload);
     if kept.place.is_some() {
         failpoints::pass(Point::PayloadKept);
     }
