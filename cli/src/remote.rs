@@ -284,7 +284,8 @@ impl Server {
         body: Option<(&str, Bytes)>,
     ) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
-        let mut client = Client::builder().tls_info(true).redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
+        let mut client =
+            Client::builder().tls_info(true).redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
         if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
             client = client.no_proxy();
         }

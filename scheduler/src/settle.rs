@@ -208,9 +208,11 @@ impl Settler {
         let token = token.unwrap_or(before.token());
         let after = before.after(token.attempt, &event, now);
         match after {
-            Ok(after) if token == before.token() => {
-                Ok(Step { revision, after: Box::new(after), payload: !before.keeps_program && matches!(before.payload, Blob::Object(_)) })
-            }
+            Ok(after) if token == before.token() => Ok(Step {
+                revision,
+                after: Box::new(after),
+                payload: !before.keeps_program && matches!(before.payload, Blob::Object(_)),
+            }),
             refused => {
                 tracing::debug!(%job, %token, current = %before.token(), refused = ?refused.err(), "event refused");
                 Err(Settled::Refused)

@@ -271,7 +271,8 @@ fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
     until("a first look at all processes", || ask(prometheus, "up == 1") == health.len() + addresses.len());
 
     // Every role shows when its certificates end, and those of the authority.
-    let ends = |certificate: &str| format!("{OF_CERTIFICATES}_timestamp_seconds{{certificate={certificate:?}}} > time()");
+    let ends =
+        |certificate: &str| format!("{OF_CERTIFICATES}_timestamp_seconds{{certificate={certificate:?}}} > time()");
     let [schedulers, gateways, workers] = [2, 2, 3];
     for (certificate, processes) in [("peer", schedulers + workers), ("etcd", schedulers + gateways)] {
         for certificate in [certificate.to_owned(), format!("{certificate}_authority")] {

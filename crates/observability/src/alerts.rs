@@ -251,8 +251,14 @@ pub static ALERTS: &[Alert] = &[
             "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
         ],
         test: Test {
-            fires: &[("vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}", "172800x100")],
-            silent: &[("vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}", "604800x100")],
+            fires: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "172800x100",
+            )],
+            silent: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "604800x100",
+            )],
             at: "70m",
         },
     },
@@ -278,8 +284,14 @@ pub static ALERTS: &[Alert] = &[
             "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
         ],
         test: Test {
-            fires: &[("vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}", "864000x100")],
-            silent: &[("vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}", "5184000x100")],
+            fires: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "864000x100",
+            )],
+            silent: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "5184000x100",
+            )],
             at: "70m",
         },
     },

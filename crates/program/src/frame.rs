@@ -227,7 +227,10 @@ mod tests {
                 // A frame for each MiB has a head of its own, and so has a block that cannot be compressed.
                 assert!(stored.len() <= count + count / 8192, "{} of {count} bytes", stored.len());
                 assert_eq!(is_framed(&stored), (count >= WORTH && alike) || count > CONTENT, "{count} bytes");
-                assert_eq!(frames(&stored).count(), if is_framed(&stored) { count.div_ceil(CONTENT) } else { 1.min(count) });
+                assert_eq!(
+                    frames(&stored).count(),
+                    if is_framed(&stored) { count.div_ceil(CONTENT) } else { 1.min(count) }
+                );
                 let large = open(&stored, (count as u64).wrapping_sub(1));
                 assert!(count == 0 || matches!(large, Err(Unreadable::TooLarge { .. })), "{large:?}");
             }

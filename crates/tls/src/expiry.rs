@@ -2,11 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use time::OffsetDateTime;
 
 use crate::metrics::EXPIRY;
-use crate::{Error, Files};
+use crate::{Error, Files, der};
 
 /// What certificates are for, of those that a process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +65,7 @@ impl Files {
 /// Returns when a certificate ends, in seconds since the Unix epoch; `None` of what is none.
 #[must_use]
 pub fn end(certificate: &[u8]) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    der::not_after(certificate).map(OffsetDateTime::unix_timestamp)
 }
 
 /// Returns which certificate of this process ends first.
@@ -86,7 +84,7 @@ fn show(expiry: Expiry) {
 
 #[cfg(test)]
 mod tests {
-    use time::{Duration, OffsetDateTime};
+    use time::Duration;
 
     use super::*;
     use crate::dev::Authority;

@@ -6,6 +6,7 @@
 mod blocking;
 mod certificates;
 mod client;
+mod der;
 pub mod dev;
 mod error;
 pub mod expiry;

@@ -53,7 +53,12 @@ fn there(job: &JobRecord, sees: Sees) -> bool {
 /// [`Error::NoJob`] where the program is not kept, or is too large; failures of the stores.
 pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord, sees: Sees) -> Result<String, Error> {
     // With its program, and as it is now.
-    let (job, _) = gateway.jobs.find(job.id).await?.filter(|(job, _)| there(job, sees) && !job.payload.is_empty()).ok_or(Error::NoJob)?;
+    let (job, _) = gateway
+        .jobs
+        .find(job.id)
+        .await?
+        .filter(|(job, _)| there(job, sees) && !job.payload.is_empty())
+        .ok_or(Error::NoJob)?;
     let turn = take_turn(gateway, principal).await?;
     let bytes = gateway.objects.load(&job.payload).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());

@@ -470,9 +470,14 @@ mod tests {
         shown.minutes.insert(2, gone);
         assert!(told(&shown).unwrap().1.starts_with("The worker x died in the last 10 minutes, and has not come back"));
         shown.minutes.clear();
-        for (left, broken, says) in [(13 * 86_400, false, "ends in 13.0 d."), (86_400, true, "ends in 1.00 d."), (-1, true, "has ended.")] {
+        for (left, broken, says) in
+            [(13 * 86_400, false, "ends in 13.0 d."), (86_400, true, "ends in 1.00 d."), (-1, true, "has ended.")]
+        {
             shown.expiry = Some(Expiry { certificate: "peer_authority", at: 1000 + left });
-            assert_eq!(told(&shown).unwrap(), (broken, format!("This gateway's certificate for peer authority {says}")));
+            assert_eq!(
+                told(&shown).unwrap(),
+                (broken, format!("This gateway's certificate for peer authority {says}"))
+            );
         }
         shown.expiry = Some(Expiry { certificate: "peer", at: 1000 + 15 * 86_400 });
         assert!(told(&shown).unwrap().1.starts_with("ada has 100 jobs"));
