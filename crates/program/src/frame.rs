@@ -20,8 +20,9 @@ use crate::error::Unreadable;
 /// Bytes that a frame holds at most.
 pub const CONTENT: usize = 1 << 20;
 
-/// Bytes below which nothing is put into a frame: nobody would notice what that saves.
-const WORTH: usize = 512;
+/// Bytes up to which nothing is put into a frame: so few lie in a job's record in any store, and it would take longer to
+/// compress them than to keep them.
+const LITTLE: usize = 1 << 10;
 
 /// zstd's fastest level that looks for more than what lies close by. Texts take half as many bytes; tensors hardly fewer.
 const LEVEL: i32 = 1;
@@ -93,7 +94,7 @@ impl<W: Write> Write for Frames<W> {
 /// # Errors
 /// Those of zstd.
 pub fn pack(content: Vec<u8>) -> io::Result<Vec<u8>> {
-    if content.len() < WORTH {
+    if content.len() <= LITTLE {
         return Ok(content);
     }
     let mut stored = Vec::new();
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_comes_back_and_takes_no_more_than_it_did() {
-        for count in [0, 1, WORTH - 1, WORTH, 5000, CONTENT - 1, CONTENT, CONTENT + 1, 3 * CONTENT + 7] {
+        for count in [0, 1, LITTLE, LITTLE + 1, 5000, CONTENT - 1, CONTENT, CONTENT + 1, 3 * CONTENT + 7] {
             for alike in [true, false] {
                 let all = bytes(count, alike);
                 let stored = stored(&all);
@@ -226,7 +227,7 @@ mod tests {
                 assert!(*open(&stored, count as u64).unwrap() == all, "{count} bytes");
                 // A frame for each MiB has a head of its own, and so has a block that cannot be compressed.
                 assert!(stored.len() <= count + count / 8192, "{} of {count} bytes", stored.len());
-                assert_eq!(is_framed(&stored), (count >= WORTH && alike) || count > CONTENT, "{count} bytes");
+                assert_eq!(is_framed(&stored), (count > LITTLE && alike) || count > CONTENT, "{count} bytes");
                 assert_eq!(
                     frames(&stored).count(),
                     if is_framed(&stored) { count.div_ceil(CONTENT) } else { 1.min(count) }
