@@ -38,7 +38,7 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
         long => {
             let (bytes, behind) = rest.split_at_checked(long - 0x80).filter(|(bytes, _)| bytes.len() <= 4)?;
             rest = behind;
-            bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
+            bytes.iter().fold(0, |length, byte| (length << 8) | usize::from(*byte))
         }
     };
     let (held, rest) = rest.split_at_checked(length)?;
