@@ -19,7 +19,7 @@ SEED ?=
 
 # `make fuzz SECONDS=60` runs each of these for so long; `make fuzz ONLY=gguf` one of them.
 SECONDS ?= 60
-FUZZERS := request archive source lower evaluate gguf safetensors weights_archive multipart
+FUZZERS := request archive stored source lower evaluate gguf safetensors weights_archive multipart
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use store::{EtcdOptions, EtcdStore, EtcdTls, Measured, MetadataStore, Objects, S3Options};
-use tls::Certificates;
+use tls::{Certificates, Purpose};
 use tokio::time::sleep;
 
 /// Time before an etcd that cannot be reached is tried again.
@@ -92,7 +92,8 @@ impl Etcd {
     pub async fn open(&self) -> Result<Arc<dyn MetadataStore>> {
         let mut options = EtcdOptions::new(&self.endpoints);
         (options.namespace, options.deadline) = (self.namespace.clone(), self.deadline);
-        if let Some(Certificates { authority, certificate, key }) = &self.tls {
+        if let Some(certificates @ Certificates { authority, certificate, key }) = &self.tls {
+            certificates.files().show_expiry(Purpose::Etcd)?;
             let identity = Some((read(certificate)?, read(key)?));
             options.tls = Some(EtcdTls { ca: read(authority)?, identity, domain: self.server_name.clone() });
         }

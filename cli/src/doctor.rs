@@ -1,7 +1,7 @@
 //! `vitrine doctor`: what is wrong between here and a server, and what to do.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Args;
@@ -19,6 +19,9 @@ pub struct Doctor {
 
 /// A key that ends sooner should be replaced.
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A certificate that ends sooner should be, too.
+const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// What one look found: a sentence, and whether something is to be done.
 struct Finding {
@@ -65,6 +68,9 @@ async fn look(server: &Server) -> Vec<Finding> {
             return found;
         }
     }
+    if let Ok(Some(certificate)) = server.certificate().await {
+        found.extend(certified(&certificate));
+    }
     match server.plain("readyz").await {
         Ok(_) => found.push(fine("it takes jobs")),
         Err(error) => found.push(wrong(format!("it takes no jobs at the moment: {error:#}"))),
@@ -90,6 +96,16 @@ async fn look(server: &Server) -> Vec<Finding> {
         found.extend(ending(&answer));
     }
     found
+}
+
+/// Says until when the server's certificate is valid.
+fn certified(certificate: &[u8]) -> Option<Finding> {
+    let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(tls::expiry::end(certificate)?).ok()?);
+    let date = humantime::format_rfc3339_seconds(end);
+    Some(match end.duration_since(SystemTime::now()) {
+        Ok(left) if left >= CERTIFICATE_SOON => fine(format!("its certificate is valid until {date}")),
+        _ => wrong(format!("its certificate ends at {date}: its operator is to renew it")),
+    })
 }
 
 fn models(status: &Value) -> Vec<Finding> {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use reqwest::redirect::Policy;
+use reqwest::tls::TlsInfo;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -249,6 +250,16 @@ impl Server {
         if answer.status().is_success() { self.read(answer).await } else { Err(self.refused(answer, None).await) }
     }
 
+    /// Returns the certificate that the server shows, as DER; `None` where it shows none.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn certificate(&self) -> Result<Option<Vec<u8>>> {
+        let answer = self.request(Method::GET, self.beside("healthz")?, None, "*/*", None).await?;
+        let shown = answer.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+        Ok(shown.map(<[u8]>::to_vec))
+    }
+
     /// Asks for what everybody may see, at a path of one name.
     ///
     /// # Errors
@@ -273,7 +284,8 @@ impl Server {
         body: Option<(&str, Bytes)>,
     ) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
-        let mut client = Client::builder().redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
+        let mut client =
+            Client::builder().tls_info(true).redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
         if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
             client = client.no_proxy();
         }

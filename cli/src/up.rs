@@ -64,7 +64,8 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let grpc = Listen::open_grpc(config.grpc_listen.as_deref(), public).await?;
     let url = listen.url();
     let health = Health::default();
-    let crates = [gateway::metrics::METRICS, scheduler::metrics::METRICS, store::metrics::METRICS];
+    let crates =
+        [gateway::metrics::METRICS, scheduler::metrics::METRICS, store::metrics::METRICS, tls::metrics::METRICS];
     serving::answer_probes(&health, Registry::new("up", &crates), config.health)?;
     let _exporting = telemetry::identify("up", GATEWAY);
     let (store, objects) = data::open(&config.data)?;

@@ -254,6 +254,7 @@ async fn commit(
     }
     let keeping = gateway.objects.keep(&place, payload).await;
     record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
+    record.keeps_program = gateway.jobs.keeps_program(&record.payload);
     if kept.place.is_some() {
         failpoints::pass(Point::PayloadKept);
     }
@@ -579,7 +580,9 @@ mod tests {
         assert!(bomb.at_once().is_none());
         let (program, _) = bomb.read(&bomb.limits).unwrap();
         // They are read 500 times, and kept once.
-        assert!((30_000..60_000).contains(&program.len()), "{} bytes", program.len());
+        let holds = program::frame::content(&program).unwrap();
+        assert!((30_000..60_000).contains(&holds), "{holds} bytes");
+        assert!(program.len() < 2_000, "{} bytes of one character again and again", program.len());
     }
 
     #[test]

@@ -82,7 +82,7 @@ struct Step {
     /// That of the one before.
     revision: Revision,
     after: Box<JobRecord>,
-    /// Whether the payload is an object.
+    /// Whether the payload is an object that goes with the job.
     payload: bool,
 }
 
@@ -208,9 +208,11 @@ impl Settler {
         let token = token.unwrap_or(before.token());
         let after = before.after(token.attempt, &event, now);
         match after {
-            Ok(after) if token == before.token() => {
-                Ok(Step { revision, after: Box::new(after), payload: matches!(before.payload, Blob::Object(_)) })
-            }
+            Ok(after) if token == before.token() => Ok(Step {
+                revision,
+                after: Box::new(after),
+                payload: !before.keeps_program && matches!(before.payload, Blob::Object(_)),
+            }),
             refused => {
                 tracing::debug!(%job, %token, current = %before.token(), refused = ?refused.err(), "event refused");
                 Err(Settled::Refused)

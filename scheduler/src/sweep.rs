@@ -112,11 +112,12 @@ mod tests {
         // A name that a provider gives, which looks like a job's.
         let lab = TenantId::new("7d444840-9dc0-11d1-b245-5ffdce74fad2");
         let mut places = Vec::new();
-        for ended in [1, now] {
+        for (ended, keeps_program) in [(1, true), (now, false), (now, true)] {
             let id = JobId::new();
             let payload = objects.put(&Place::payload(&lab, id), vec![1; 10].into()).await.unwrap();
-            let record =
-                JobRecord::queued(id, lab.clone(), KeyId::new("k"), ModelKey::new("m", None), Blob::Object(payload), 1);
+            let (key, model) = (KeyId::new("k"), ModelKey::new("m", None));
+            let queued = JobRecord::queued(id, lab.clone(), key, model, Blob::Object(payload), 1);
+            let record = JobRecord { keeps_program, ..queued };
             jobs.accept(&record).await.unwrap();
             jobs.transition(id, 0, &Event::Dispatched { worker: ids::WorkerId::new("w"), epoch: 1 }, 1).await.unwrap();
             let result = objects.put(&Place::result(&lab, id, 1, 1), vec![2; 10].into()).await.unwrap();
@@ -131,9 +132,12 @@ mod tests {
         assert!(jobs.find(places[0].0).await.unwrap().is_none());
         assert!(jobs.find(places[1].0).await.unwrap().is_some());
         assert_eq!(remove_unknown(&settler, Duration::from_secs(3600), now).await.unwrap(), 0, "all is new");
-        // The payload of the job that has ended, and what was never accepted.
+        // The program of a job that has ended, where that is not kept, and what was never accepted.
         assert_eq!(remove_unknown(&settler, Duration::ZERO, now + 60_000).await.unwrap(), 2);
-        let left: Vec<Place> = objects.older(SystemTime::now()).map(Result::unwrap).collect().await;
-        assert_eq!(left, [places[1].2.clone()]);
+        let mut left: Vec<Place> = objects.older(SystemTime::now()).map(Result::unwrap).collect().await;
+        let mut kept = vec![places[1].2.clone(), places[2].1.clone(), places[2].2.clone()];
+        left.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        kept.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        assert_eq!(left, kept);
     }
 }

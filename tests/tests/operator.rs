@@ -74,6 +74,11 @@ fn the_client_works_over_tls_and_plain_text_goes_no_further_than_this_machine() 
     assert!(text(&refused.stderr).contains("its certificate is not trusted here"), "{}", text(&refused.stderr));
     let told = whoami.env("SSL_CERT_FILE", at("ca.pem")).output().unwrap();
     assert!(text(&told.stdout).contains("local"), "{}", text(&told.stderr));
+    let mut doctor = Command::new(program("vitrine"));
+    let found =
+        doctor.args(["doctor", "--host", &server.url, "--key", KEY]).env("SSL_CERT_FILE", at("ca.pem")).output();
+    let found = text(&found.unwrap().stdout);
+    assert!(found.contains("ok    its certificate is valid until 2"), "{found}");
     server.kill();
 
     let other = Data::default();

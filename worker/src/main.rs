@@ -100,7 +100,7 @@ fn run(flags: &Flags) -> Result<()> {
     let devices = Devices::find(&Search { folder: settings.torch_lib.clone(), pythons })?;
     end_with_stdin().context("cannot watch standard input")?;
     let health = Health::default();
-    health.show(Registry::new("worker", &[worker::metrics::METRICS, engine::metrics::METRICS]));
+    health.show(Registry::new("worker", &[worker::metrics::METRICS, engine::metrics::METRICS, tls::metrics::METRICS]));
     if let Some(address) = settings.health {
         health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use program::Program;
+use program::{Limits, Program, frame};
 use proto::v1;
 use store::{Blob, Error, Grant, ObjectRef, aside, messages};
 
@@ -43,11 +43,11 @@ impl Payload {
         }
     }
 
-    /// Reads the program.
+    /// Reads the program of a job with these limits.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn program(self) -> Result<Program, Unread> {
+    pub async fn program(self, limits: &Limits) -> Result<Program, Unread> {
         let unfit = |why: &dyn std::fmt::Display| Unread::Unfit(format!("cannot read the job's program: {why}"));
         let bytes = match self {
             Self::Here(bytes) => bytes,
@@ -58,7 +58,8 @@ impl Payload {
                 })?
             }
         };
-        let decoded = aside(bytes.len() as u64, move || Program::decode(&bytes)).await;
+        let (holds, limit) = (frame::content(&bytes).map_err(|error| unfit(&error))?, limits.program_bytes());
+        let decoded = aside(holds, move || Program::decode(&bytes, limit)).await;
         decoded.map_err(|error| unfit(&error))?.map_err(|error| unfit(&error))
     }
 }

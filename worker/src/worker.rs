@@ -502,7 +502,7 @@ impl Worker {
         let task = self.tasks.spawn(async move {
             let reading = trace.map(|trace| trace.step("read"));
             let read = async {
-                let program = payload?.program().await?;
+                let program = payload?.program(&limits).await?;
                 trace::end(reading);
                 Ok(Box::new(Job { id: job, tenant, program, limits, stop, trace: None, progress }))
             };

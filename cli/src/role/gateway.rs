@@ -113,7 +113,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let grpc = Listen::open_grpc(config.grpc_listen.as_deref(), public).await?;
     let url = listen.url();
     let health = Health::default();
-    let metrics = Registry::new("gateway", &[::gateway::metrics::METRICS, store::metrics::METRICS]);
+    let metrics =
+        Registry::new("gateway", &[::gateway::metrics::METRICS, store::metrics::METRICS, tls::metrics::METRICS]);
     serving::answer_probes(&health, metrics, config.health)?;
     let name = config.name.clone().unwrap_or_else(config::process_name);
     let _exporting = telemetry::identify("gateway", &name);

@@ -116,7 +116,8 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
         );
     }
     let health = Health::default();
-    let metrics = Registry::new("scheduler", &[::scheduler::metrics::METRICS, store::metrics::METRICS]);
+    let metrics =
+        Registry::new("scheduler", &[::scheduler::metrics::METRICS, store::metrics::METRICS, tls::metrics::METRICS]);
     serving::answer_probes(&health, metrics, config.health)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));

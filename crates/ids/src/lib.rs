@@ -2,6 +2,7 @@
 //! so that a tenant cannot be passed where a job is meant.
 
 mod class;
+mod model;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use class::Class;
+pub use model::ModelKey;
 
 /// Names one accepted request for as long as anything of it exists.
 ///
@@ -128,41 +130,5 @@ pub struct Token {
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch, self.attempt)
-    }
-}
-
-/// Names a hosted model as the Hugging Face Hub does: repository and revision.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ModelKey {
-    repo_id: String,
-    revision: Option<String>,
-}
-
-impl ModelKey {
-    /// Makes a key; the revision `main` and no revision are the same model.
-    pub fn new(repo_id: impl Into<String>, revision: Option<String>) -> Self {
-        Self { repo_id: repo_id.into(), revision: revision.filter(|name| name != "main") }
-    }
-
-    /// Returns the repository id, for example `HuggingFaceTB/SmolLM2-135M-Instruct`.
-    #[must_use]
-    pub fn repo_id(&self) -> &str {
-        &self.repo_id
-    }
-
-    /// Returns the revision, or `None` for the default branch.
-    #[must_use]
-    pub fn revision(&self) -> Option<&str> {
-        self.revision.as_deref()
-    }
-}
-
-impl fmt::Display for ModelKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.repo_id)?;
-        match &self.revision {
-            Some(revision) => write!(f, "@{revision}"),
-            None => Ok(()),
-        }
     }
 }

@@ -1,12 +1,10 @@
 //! zstd frames: bounded when read, and with their content's size when written.
 //!
-//! Performance-critical. Small frames, as most are, go through contexts that a thread keeps: to make one costs more than
-//! to use it.
+//! Performance-critical. Small frames, as most are, go through what a thread keeps for that ([`program::frame`]).
 
-use std::cell::RefCell;
 use std::io::{self, Read};
 
-use zstd::bulk::{Compressor, Decompressor};
+use program::frame;
 use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 use crate::encode::archive::Archive;
@@ -21,11 +19,6 @@ const SMALL: u64 = 1 << 20;
 /// Bytes of a piece of content.
 const PIECE: usize = 128 << 10;
 
-thread_local! {
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-}
-
 /// Returns how many bytes a frame says that it holds.
 pub(crate) fn announced(frame: &[u8]) -> Option<u64> {
     get_frame_content_size(frame).ok().flatten()
@@ -38,7 +31,7 @@ pub(crate) fn announced(frame: &[u8]) -> Option<u64> {
 pub(crate) fn decompress(blob: &[u8], limit: u64) -> Result<Vec<u8>, DecodeError> {
     match announced(blob) {
         Some(size) if size <= SMALL.min(limit) && find_frame_compressed_size(blob) == Ok(blob.len()) => {
-            decompress_small(blob, size as usize).map_err(|error| DecodeError::Zstd(error.to_string()))
+            frame::decompress(blob, size as usize).map_err(|error| DecodeError::Zstd(error.to_string()))
         }
         _ => {
             let mut bytes = Vec::new();
@@ -91,31 +84,11 @@ pub(crate) fn compress(archive: &Archive<'_>) -> io::Result<Vec<u8>> {
     if length <= SMALL {
         let mut content = Vec::with_capacity(length as usize);
         archive.write(&mut content)?;
-        return compress_small(&content);
+        return frame::compress(&content, LEVEL);
     }
     let mut frame = zstd::Encoder::new(Vec::new(), LEVEL)?;
     frame.set_pledged_src_size(Some(length))?;
     frame.include_contentsize(true)?;
     archive.write(&mut frame)?;
     frame.finish()
-}
-
-fn decompress_small(frame: &[u8], size: usize) -> io::Result<Vec<u8>> {
-    DECOMPRESSOR.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(Decompressor::new()?),
-        };
-        decompressor.decompress(frame, size)
-    })
-}
-
-fn compress_small(content: &[u8]) -> io::Result<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|kept| {
-        let compressor = match kept {
-            Some(compressor) => compressor,
-            None => kept.insert(Compressor::new(LEVEL)?),
-        };
-        compressor.compress(content)
-    })
 }

@@ -243,7 +243,7 @@ fn a_source_is_kept_once_however_many_functions_have_it() {
     assert_eq!(sources.iter().map(|at| program.heap.text(*at)).collect::<Vec<_>>(), [Some(source.as_str())]);
     let encoded = program.encode().unwrap();
     assert!(encoded.len() < 10_003 * 32, "{} bytes", encoded.len());
-    assert_eq!(Program::decode(&encoded).unwrap(), program);
+    assert_eq!(Program::decode(&encoded, 1 << 20).unwrap(), program);
 }
 
 #[test]

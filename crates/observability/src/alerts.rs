@@ -230,6 +230,72 @@ pub static ALERTS: &[Alert] = &[
         },
     },
     Alert {
+        name: "VitrineCertificateEndsSoon",
+        severity: Critical,
+        value: "min by (instance, certificate) (vitrine_certificate_expiry_timestamp_seconds) - time()",
+        when: "< 259200",
+        lasts: "10m",
+        summary: "A certificate of {{ $labels.instance }} ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}",
+        means: "When it has ended, nobody connects any more: clients and other roles refuse it. What is connected goes on.",
+        look: &[
+            "`vitrine_certificate_expiry_timestamp_seconds` by instance: whether it is one process, or the authority of them all.",
+            "The process's settings name the file: `tls_certificate` (serving), `[tls]` (peer and peer_authority), `[store.tls]` (etcd and \
+             etcd_authority). `openssl x509 -enddate -noout -in FILE` says when what lies there ends.",
+            "Where the file is newer than what is shown, the process's log: `the certificate in use is the one from before` says why.",
+        ],
+        mend: &[
+            "Write the new certificate and key in place of the old: gateways and schedulers read them within 5 seconds, workers when they \
+             dial next. Those that etcd sees are read at a start: start gateways and schedulers anew, one after the other.",
+            "An authority is replaced in two steps: put the new one beside the old into every `authority` file, then replace the \
+             certificates. Then take the old one out.",
+            "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
+        ],
+        test: Test {
+            fires: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "172800x100",
+            )],
+            silent: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "604800x100",
+            )],
+            at: "70m",
+        },
+    },
+    Alert {
+        name: "VitrineCertificateEnds",
+        severity: Warning,
+        value: "min by (instance, certificate) (vitrine_certificate_expiry_timestamp_seconds) - time()",
+        when: "< 1209600",
+        lasts: "1h",
+        summary: "A certificate of {{ $labels.instance }} ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}",
+        means: "Nothing yet. When it has ended, clients and other roles refuse it.",
+        look: &[
+            "`vitrine_certificate_expiry_timestamp_seconds` by instance: whether it is one process, or the authority of them all.",
+            "The process's settings name the file: `tls_certificate` (serving), `[tls]` (peer and peer_authority), `[store.tls]` (etcd and \
+             etcd_authority). `openssl x509 -enddate -noout -in FILE` says when what lies there ends.",
+            "Where the file is newer than what is shown, the process's log: `the certificate in use is the one from before` says why.",
+        ],
+        mend: &[
+            "Write the new certificate and key in place of the old: gateways and schedulers read them within 5 seconds, workers when they \
+             dial next. Those that etcd sees are read at a start: start gateways and schedulers anew, one after the other.",
+            "An authority is replaced in two steps: put the new one beside the old into every `authority` file, then replace the \
+             certificates. Then take the old one out.",
+            "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
+        ],
+        test: Test {
+            fires: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "864000x100",
+            )],
+            silent: &[(
+                "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
+                "5184000x100",
+            )],
+            at: "70m",
+        },
+    },
+    Alert {
         name: "VitrineTargetDown",
         severity: Warning,
         value: "up{job=~\"vitrine.*\"}",

@@ -588,6 +588,16 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (key) (vitrine_gateway_sockets)", "key: {{key}}")],
             ),
             panel(
+                "Certificates",
+                "How long they are valid, by what they are for.",
+                "s",
+                Lines,
+                &[(
+                    "min by (instance, certificate) (vitrine_certificate_expiry_timestamp_seconds) - time()",
+                    "{{certificate}}, {{instance}}",
+                )],
+            ),
+            panel(
                 "Backlog",
                 "Jobs that wait or run, of those that may.",
                 "percentunit",

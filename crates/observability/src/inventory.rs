@@ -9,6 +9,7 @@ pub static CRATES: &[(&str, &str, Metrics)] = &[
     ("worker", "worker", worker::metrics::METRICS),
     ("engine", "worker", engine::metrics::METRICS),
     ("store", "gateway, scheduler, up", store::metrics::METRICS),
+    ("tls", "gateway, scheduler, worker, up", tls::metrics::METRICS),
     ("vitrine canary", "canary", gateway::metrics::OUTSIDE),
     ("telemetry", "all", telemetry::metrics::METRICS),
 ];

@@ -50,6 +50,7 @@ fn plain(summary: &str) -> String {
             Some("instance") => "a process",
             Some("model") => "a model",
             Some("tenant") => "a tenant",
+            Some("certificate") => "what it is for",
             _ => "*N*",
         };
         rest = later;

@@ -1,4 +1,4 @@
-//! Source that cannot run.
+//! Source that cannot run, and bytes that are no program.
 
 use thiserror::Error;
 
@@ -12,4 +12,15 @@ pub struct SyntaxError {
     pub line: u32,
     /// The text of that line.
     pub text: Option<String>,
+}
+
+/// Says why stored bytes are no program.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unreadable {
+    #[error("its frames are not whole, or do not hold what they say")]
+    Frame,
+    #[error("it holds {bytes} bytes, and may hold {limit}")]
+    TooLarge { bytes: u64, limit: u64 },
+    #[error("what it holds is no program: {0}")]
+    Encoding(#[from] postcard::Error),
 }

@@ -8,6 +8,7 @@ pub mod check;
 pub mod datum;
 pub mod decorated;
 mod error;
+pub mod frame;
 mod guard;
 pub mod ir;
 pub mod limits;
@@ -19,6 +20,6 @@ pub mod refusals;
 pub use check::{Checked, check, lowered};
 
 pub use datum::{DType, Datum, Heap, Ref, TensorData};
-pub use error::SyntaxError;
+pub use error::{SyntaxError, Unreadable};
 pub use limits::Limits;
 pub use program::{Batching, Entry, Env, Function, Program, Saved, Source};

@@ -34,6 +34,19 @@ pub struct Limits {
     pub run_time: Duration,
 }
 
+impl Limits {
+    /// Bytes of an encoded program for each of its request: a value that takes one there, as `None` does, takes as many encoded,
+    /// with what refers to it.
+    const ENCODED: u64 = 8;
+
+    /// Returns how many bytes a program may hold as it is encoded. None that was taken under these limits has more.
+    #[must_use]
+    pub fn program_bytes(&self) -> u64 {
+        let text = u64::try_from(self.source_bytes).unwrap_or(u64::MAX);
+        self.decoded_bytes.saturating_mul(Self::ENCODED).saturating_add(text)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

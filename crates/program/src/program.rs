@@ -1,13 +1,15 @@
 //! The request itself.
 
 use std::fmt::{self, Display, Formatter};
-use std::io::Write;
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use ids::ModelKey;
 use serde::{Deserialize, Serialize};
 
 use crate::datum::{Heap, Ref};
+use crate::error::Unreadable;
+use crate::frame::{self, Frames};
 
 /// One request, decoded from whichever client sent it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,28 +29,28 @@ pub struct Program {
 }
 
 impl Program {
-    /// Encodes the program as it travels from gateway to worker.
+    /// Encodes the program as it lies in a store and travels from gateway to worker ([`frame`]).
     ///
     /// # Errors
     /// When a length does not fit the encoding.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        frame::pack(postcard::to_stdvec(self).map_err(io::Error::other)?)
     }
 
     /// As [`Program::encode`], piece by piece, to wherever there is room for it.
     ///
     /// # Errors
     /// As [`Program::encode`]; when it cannot be written.
-    pub fn encode_to(&self, place: &mut impl Write) -> Result<(), postcard::Error> {
-        postcard::to_io(self, place).map(|_| ())
+    pub fn encode_to(&self, place: &mut impl Write) -> io::Result<()> {
+        postcard::to_io(self, Frames::new(place)).map_err(io::Error::other)?.finish()
     }
 
-    /// Decodes what [`Program::encode`] wrote.
+    /// Decodes what [`Program::encode`] wrote, if it holds no more bytes than the limit.
     ///
     /// # Errors
-    /// When the bytes are something else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(bytes)
+    /// When the bytes are something else, or hold more, which is found out before memory is taken for them.
+    pub fn decode(stored: &[u8], limit: u64) -> Result<Self, Unreadable> {
+        Ok(postcard::from_bytes(&frame::open(stored, limit)?)?)
     }
 }
 

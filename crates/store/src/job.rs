@@ -28,11 +28,13 @@ pub struct JobRecord {
     pub limits: Limits,
     /// Lets the same submission arrive twice and count once.
     pub idempotency: Option<Idempotency>,
-    /// The `program::Program`, encoded. Emptied when the job ends; one that is kept inline is empty, too, in what
-    /// followers are shown.
+    /// The `program::Program`, encoded. Emptied when the job ends, unless it is kept; one that lies inline is empty, too, in
+    /// what followers are shown.
     pub payload: Blob,
     /// How many bytes the payload has, or had.
     pub payload_bytes: u64,
+    /// Whether the program stays as long as this record ([`crate::Jobs::keeps_program`]), and counts as what its tenant has stored.
+    pub keeps_program: bool,
     /// Whether it counts against a quota.
     pub metered: bool,
     /// How many jobs of its tenant may be with workers at once; zero for any number.
@@ -84,6 +86,7 @@ impl JobRecord {
             idempotency: None,
             payload_bytes: payload.len(),
             payload,
+            keeps_program: false,
             metered: false,
             at_once: 0,
             class: Class::default(),
@@ -157,6 +160,16 @@ pub struct Ended {
     pub ran: u64,
     pub request_bytes: u64,
     pub result_bytes: u64,
+    /// Of its program, where that is kept.
+    pub program_bytes: u64,
+}
+
+impl Ended {
+    /// Returns how many bytes of it its tenant has stored.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.result_bytes.saturating_add(self.program_bytes)
+    }
 }
 
 /// How the client wants its answer.
@@ -342,9 +355,16 @@ impl JobRecord {
         }
         if state.terminal() {
             record.ended_at = now;
-            record.payload = Blob::Inline(bytes::Bytes::new());
+            record.drop_program();
         }
         Ok(record)
+    }
+
+    /// Forgets the program of a job that has ended, unless it is kept.
+    pub(crate) fn drop_program(&mut self) {
+        if !self.keeps_program {
+            self.payload = Blob::Inline(bytes::Bytes::new());
+        }
     }
 
     /// Returns what a job that has ended computed, in microseconds: what its worker measured, or where that did not tell,
@@ -386,6 +406,7 @@ impl JobRecord {
                 Some(Outcome::Result(blob)) => blob.len(),
                 _ => 0,
             },
+            program_bytes: if self.keeps_program { self.payload_bytes } else { 0 },
         }
     }
 

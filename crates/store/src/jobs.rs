@@ -37,6 +37,9 @@ pub use usage::Usage;
 /// Bytes of text that lie in one entry of a log.
 const LOG_BYTES: usize = 64 << 10;
 
+/// Bytes of the largest program that is kept when its job has ended: who looks at one wants it drawn, which larger ones are not.
+const PROGRAM_BYTES: u64 = 1 << 20;
+
 /// Entries of a log that are read together.
 const LOG_ENTRIES: usize = 16;
 
@@ -149,6 +152,14 @@ impl Jobs {
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.store.limits().deadline
+    }
+
+    /// Says whether a program stays when its job has ended, as long as the job's record, for who wants to see what it did: where
+    /// it is an object, or the store has room for such.
+    #[must_use]
+    pub fn keeps_program(&self, payload: &Blob) -> bool {
+        let there = matches!(payload, Blob::Object(_)) || self.store.limits().keeps_programs;
+        there && payload.len() <= PROGRAM_BYTES
     }
 
     /// Makes a queued job durable. Only after this returns may anyone be told that it was accepted.
@@ -517,10 +528,11 @@ impl Jobs {
         let Some(id) = place.job() else { return Ok(true) };
         match self.find(id).await {
             Ok(None) => Ok(false),
-            Ok(Some((record, _))) => Ok(match &record.outcome {
-                Some(Outcome::Result(Blob::Object(object))) => object.path == place.as_str(),
-                _ => !record.state.terminal(),
-            }),
+            Ok(Some((record, _))) => {
+                let is = |blob: &Blob| matches!(blob, Blob::Object(object) if object.path == place.as_str());
+                let result = matches!(&record.outcome, Some(Outcome::Result(blob)) if is(blob));
+                Ok(!record.state.terminal() || result || is(&record.payload))
+            }
             Err(error @ Error::Unreadable { .. }) => {
                 self.skip(&error);
                 Ok(true)
@@ -676,7 +688,8 @@ fn replacement(revision: Revision, record: &JobRecord) -> Txn {
         // Compared so that a conflict shows it.
         let txn = txn.absent(keys::outcome(id)).put(keys::outcome(id), stored::outcome(record));
         let txn = txn.put(keys::ended(id, record.ended_at), stored::ended(record));
-        let txn = txn.delete(live).delete(keys::payload(id)).delete(keys::cancel(id));
+        let txn = txn.delete(live).delete(keys::cancel(id));
+        let txn = if record.keeps_program { txn } else { txn.delete(keys::payload(id)) };
         return quota::settle(txn, record);
     }
     let txn = txn.put(live, stored::live(record));
@@ -692,18 +705,18 @@ fn parts(id: JobId) -> [String; PARTS] {
 fn joined(id: JobId, entries: &[Option<Entry>]) -> Found {
     let [Some(request), live, outcome, payload @ ..] = entries else { return Ok(None) };
     let record = stored::read_request(id, request)?;
-    match (live, outcome) {
-        (_, Some(outcome)) => Ok(Some((stored::read_outcome(record, outcome)?, outcome.revision))),
+    let (mut record, revision) = match (live, outcome) {
+        (_, Some(outcome)) => (stored::read_outcome(record, outcome)?, outcome.revision),
         (Some(live), None) => {
             let live = stored::read_live(id, live)?;
-            let mut record = record.at(&live);
-            if let [Some(payload)] = payload {
-                record.payload = Blob::Inline(payload.value.clone());
-            }
-            Ok(Some((record, live.revision)))
+            (record.at(&live), live.revision)
         }
-        (None, None) => Ok(None),
+        (None, None) => return Ok(None),
+    };
+    if let [Some(payload)] = payload {
+        record.payload = Blob::Inline(payload.value.clone());
     }
+    Ok(Some((record, revision)))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     txn_ops: 128,
     txn_bytes: 1 << 20,
     inline_bytes: 1 << 10,
+    keeps_programs: false,
     deadline: Duration::from_secs(5),
     forgets_relaxed: true,
 };

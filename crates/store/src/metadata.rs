@@ -121,6 +121,8 @@ pub struct Limits {
     pub inline_bytes: usize,
     /// The longest wait of any call.
     pub deadline: Duration,
+    /// Whether programs that lie in records may stay there when their jobs have ended.
+    pub keeps_programs: bool,
     /// Whether a crash may undo what was written relaxed.
     pub forgets_relaxed: bool,
 }

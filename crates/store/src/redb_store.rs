@@ -29,6 +29,7 @@ const LIMITS: Limits = Limits {
     txn_ops: 4096,
     txn_bytes: 32 << 20,
     inline_bytes: 32 << 10,
+    keeps_programs: true,
     deadline: Duration::from_secs(30),
     forgets_relaxed: true,
 };

@@ -43,6 +43,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         metered: record.metered,
         trace: record.trace.map(|trace| trace.to_bytes().to_vec().into()).unwrap_or_default(),
         class: class_number(record.class),
+        keeps_program: record.keeps_program,
     };
     message.encode_to_vec()
 }
@@ -100,6 +101,7 @@ pub fn ended(record: &JobRecord) -> Vec<u8> {
         ran: ended.ran,
         request_bytes: ended.request_bytes,
         result_bytes: ended.result_bytes,
+        program_bytes: ended.program_bytes,
     };
     message.encode_to_vec()
 }
@@ -110,8 +112,9 @@ pub fn hold(record: &JobRecord, reserved: u64) -> Vec<u8> {
     let message = match record.state.terminal() {
         false => stored::Hold { key, reserved, request_bytes: record.payload_bytes, ..stored::Hold::default() },
         true => {
-            let Ended { ended_at, ran, result_bytes, .. } = record.ended();
-            stored::Hold { key, ended_at: ended_at.max(1), ran, result_bytes, ..stored::Hold::default() }
+            let ended = record.ended();
+            let (ended_at, result_bytes) = (ended.ended_at.max(1), ended.kept_bytes());
+            stored::Hold { key, ended_at, ran: ended.ran, result_bytes, ..stored::Hold::default() }
         }
     };
     message.encode_to_vec()
@@ -154,6 +157,7 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         limits,
         idempotency: idempotency.transpose()?,
         payload_bytes: message.payload_bytes,
+        keeps_program: message.keeps_program,
         project: message.project,
         metered: message.metered,
         class: class(message.class),
@@ -222,7 +226,7 @@ pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, E
     record.started_at = progress.started_at;
     record.ended_at = message.ended_at;
     record.meta = message.meta;
-    record.payload = Blob::Inline(Bytes::new());
+    record.drop_program();
     Ok(record)
 }
 
@@ -242,6 +246,7 @@ pub fn read_ended(id: JobId, entry: &Entry) -> Result<Ended, Error> {
         ran: message.ran,
         request_bytes: message.request_bytes,
         result_bytes: message.result_bytes,
+        program_bytes: message.program_bytes,
     })
 }
 

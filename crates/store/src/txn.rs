@@ -257,6 +257,7 @@ mod tests {
         txn_ops: 3,
         txn_bytes: 40,
         inline_bytes: 1,
+        keeps_programs: false,
         deadline: Duration::from_secs(1),
         forgets_relaxed: true,
     };

@@ -8,6 +8,7 @@ mod gguf;
 mod pickle;
 mod request;
 mod source;
+mod stored;
 mod weights;
 
 /// One kind of foreign bytes.
@@ -20,9 +21,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
     Target { name: "request", run: request::run, seeds: request::seeds },
     Target { name: "archive", run: request::run_archive, seeds: request::archives },
+    Target { name: "stored", run: stored::run, seeds: stored::seeds },
     Target { name: "source", run: source::run, seeds: source::seeds },
     Target { name: "lower", run: source::lower, seeds: source::spliced },
     Target { name: "evaluate", run: source::evaluate, seeds: source::spliced },

@@ -80,6 +80,7 @@ macro_rules! short_runs {
 short_runs! {
     any_request_is_read_or_refused: "request",
     any_archive_is_read_or_refused: "archive",
+    any_stored_program_is_opened_or_refused: "stored",
     any_text_is_read_or_refused: "source",
     any_pieces_of_programs_are_lowered_or_refused: "lower",
     any_program_ends_within_its_limits: "evaluate",

@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::files::provider;
-use crate::{Error, Files, Role};
+use crate::{Error, Files, Purpose, Role};
 
 /// Dials parts of the cluster, and shows who it is.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ impl Client {
         let builder = builder.map_err(unfit)?.with_root_certificates(files.roots()?);
         let mut config = builder.with_client_auth_cert(files.chain()?, files.key()?).map_err(unfit)?;
         config.alpn_protocols = vec![protocol.to_vec()];
+        files.show_expiry(Purpose::Peer)?;
         Ok(Self { config: Arc::new(config) })
     }
 

@@ -18,7 +18,7 @@ const VALID: Duration = Duration::days(397);
 /// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
@@ -27,12 +27,16 @@ impl Authority {
     /// # Errors
     /// When the source of randomness fails.
     pub fn new() -> Result<Self, Error> {
+        Self::until(OffsetDateTime::now_utc() + VALID)
+    }
+
+    pub(crate) fn until(not_after: OffsetDateTime) -> Result<Self, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "Vitrine development authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
-        params.not_after = OffsetDateTime::now_utc() + VALID;
+        params.not_after = not_after;
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
@@ -47,7 +51,7 @@ impl Authority {
         self.write_until(folder, role, names, OffsetDateTime::now_utc() + VALID)
     }
 
-    fn write_until(
+    pub(crate) fn write_until(
         &self,
         folder: &Path,
         role: Role,

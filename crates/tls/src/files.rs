@@ -38,13 +38,16 @@ impl Files {
 
     pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>, Error> {
         let mut roots = RootCertStore::empty();
-        if let Some(path) = &self.authority {
-            for certificate in certificates(path)? {
-                let malformed = |why: String| Error::Malformed { path: path.clone(), what: "authority", why };
-                roots.add(certificate).map_err(|error| malformed(error.to_string()))?;
-            }
+        for certificate in self.authorities()? {
+            let path = self.authority.clone().unwrap_or_default();
+            let malformed = |why: String| Error::Malformed { path, what: "authority", why };
+            roots.add(certificate).map_err(|error| malformed(error.to_string()))?;
         }
         Ok(Arc::new(roots))
+    }
+
+    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        self.authority.as_deref().map_or_else(|| Ok(Vec::new()), certificates)
     }
 
     /// Wraps what is wrong with certificate and key together.

@@ -6,10 +6,13 @@
 mod blocking;
 mod certificates;
 mod client;
+mod der;
 pub mod dev;
 mod error;
+pub mod expiry;
 mod files;
 mod incoming;
+pub mod metrics;
 mod role;
 mod server;
 
@@ -17,6 +20,7 @@ pub use blocking::Blocking;
 pub use certificates::Certificates;
 pub use client::Client;
 pub use error::Error;
+pub use expiry::{Expiry, Purpose};
 pub use files::Files;
 pub use role::Role;
 pub use server::Server;

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::files::{Stamp, provider};
-use crate::{Error, Files, Role};
+use crate::{Error, Files, Purpose, Role};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -116,6 +116,7 @@ impl Server {
     }
 }
 
+/// Reads the files. What comes of them is used from then on.
 fn config(files: &Files, protocol: &[u8], peers: &[Role]) -> Result<ServerConfig, Error> {
     let unfit = |error: rustls::Error| files.unfit(&error);
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
@@ -128,6 +129,7 @@ fn config(files: &Files, protocol: &[u8], peers: &[Role]) -> Result<ServerConfig
     };
     let mut config = builder.with_single_cert(files.chain()?, files.key()?).map_err(unfit)?;
     config.alpn_protocols = vec![protocol.to_vec()];
+    files.show_expiry(if peers.is_empty() { Purpose::Serving } else { Purpose::Peer })?;
     Ok(config)
 }
 

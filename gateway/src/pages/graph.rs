@@ -1,5 +1,5 @@
 //! `…/graph.svg` of a job: what its program does, drawn, for its own tenant; for who operates the server how far its passes go, and
-//! nothing of its text. It is there until the job has ended, for then the program is kept no longer.
+//! nothing of its text, until the job has ended. Its tenant sees it for as long as the program is kept.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub enum Sees {
     Passes,
 }
 
-/// Shows the drawing of a job that has not ended, where it is there. `path` is where the job is shown.
+/// Shows the drawing of a job, where it is there. `path` is where the job is shown.
 pub fn part(job: &JobRecord, path: &str, sees: Sees) -> Markup {
     let path = format!("{path}/graph.svg");
     let (title, alt) = match sees {
@@ -34,7 +34,7 @@ pub fn part(job: &JobRecord, path: &str, sees: Sees) -> Markup {
         Sees::Passes => ("How far its passes go", "Which layers the passes of the program run"),
     };
     html! {
-        @if there(job) { section {
+        @if there(job, sees) { section {
             h2 { (title) }
             @if sees == Sees::Passes { p.note { "As read off its program before it runs. What that reads and computes is for its own tenant to see." } }
             a.graph href=(path) { img src=(path) loading="lazy" alt=(alt); }
@@ -42,8 +42,9 @@ pub fn part(job: &JobRecord, path: &str, sees: Sees) -> Markup {
     }
 }
 
-fn there(job: &JobRecord) -> bool {
-    !job.state.terminal() && job.payload_bytes <= HELD as u64
+fn there(job: &JobRecord, sees: Sees) -> bool {
+    let kept = !job.state.terminal() || (job.keeps_program && sees == Sees::All);
+    kept && job.payload_bytes <= HELD as u64
 }
 
 /// Draws it.
@@ -52,12 +53,17 @@ fn there(job: &JobRecord) -> bool {
 /// [`Error::NoJob`] where the program is not kept, or is too large; failures of the stores.
 pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord, sees: Sees) -> Result<String, Error> {
     // With its program, and as it is now.
-    let (job, _) = gateway.jobs.find(job.id).await?.filter(|(job, _)| there(job)).ok_or(Error::NoJob)?;
+    let (job, _) = gateway
+        .jobs
+        .find(job.id)
+        .await?
+        .filter(|(job, _)| there(job, sees) && !job.payload.is_empty())
+        .ok_or(Error::NoJob)?;
     let turn = take_turn(gateway, principal).await?;
     let bytes = gateway.objects.load(&job.payload).await?;
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
-        let program = Program::decode(&bytes).map_err(Error::internal)?;
+        let program = Program::decode(&bytes, limits.program_bytes()).map_err(Error::internal)?;
         let (checked, _) = program::lowered(program, &limits).map_err(|error| Error::Program(error.to_string()))?;
         let told = explainer.explain(&checked, &limits);
         Ok::<_, Error>(explain::svg(&if sees == Sees::All { told } else { passes(told) }))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
 use store::history::{Minute, What};
 use store::{Booking, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification, State};
+use tls::Expiry;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ const SILENCE: u64 = 30_000;
 const LONG: u64 = 10 * 60_000;
 /// How long a disk counts as full that was: whoever asks again finds out.
 const FULL: Duration = Duration::from_secs(60);
+/// How long before its end a certificate is something to see to, and something to see to at once: in seconds.
+const ENDING: [i64; 2] = [14 * 24 * 3600, 3 * 24 * 3600];
 /// Minutes in which a fault of the server's counts as one of now.
 const RECENT: u64 = 10;
 
@@ -50,6 +53,8 @@ pub struct Now {
     flood: Option<(TenantId, u64)>,
     /// Whether this process lately found no room to keep something.
     full: bool,
+    /// Which of its certificates ends first.
+    expiry: Option<Expiry>,
 }
 
 /// When there was no room last, by the counts of such errors.
@@ -112,6 +117,7 @@ impl Now {
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
             flood: gateway.backlog.full(),
             full: gateway.room.look(metrics::no_space()),
+            expiry: tls::expiry::soonest(),
         });
         *shared = Some((Instant::now(), Arc::clone(&now)));
         Ok(now)
@@ -227,6 +233,19 @@ impl Now {
         found.max_by_key(|(_, times, back)| (!back, *times))
     }
 
+    /// Says which certificate of this gateway ends soon, or has ended, and whether that is urgent.
+    fn ending(&self) -> Option<Trouble> {
+        let Expiry { certificate, at } = self.expiry?;
+        let left = at - i64::try_from(self.at / 1000).unwrap_or(i64::MAX);
+        let [soon, at_once] = ENDING.map(|ending| left < ending);
+        let when = match u64::try_from(left) {
+            Ok(left) => format!("ends in {}", span(left * 1000)),
+            Err(_) => "has ended".to_owned(),
+        };
+        let sentence = format!("This gateway's certificate for {} {when}.", certificate.replace('_', " "));
+        soon.then_some(Trouble { broken: at_once, sentence, path: "/admin" })
+    }
+
     /// Returns the worst of what is wrong.
     pub fn trouble(&self) -> Option<Trouble> {
         let broken = |sentence: String, path| Some(Trouble { broken: true, sentence, path });
@@ -262,6 +281,9 @@ impl Now {
         if !self.workers().iter().any(Node::connected) {
             return broken("No worker is connected: jobs wait until one comes.".into(), "/admin/workers");
         }
+        if let Some(ending) = self.ending().filter(|trouble| trouble.broken) {
+            return Some(ending);
+        }
         let faults: u64 =
             self.minutes.values().flat_map(|minute| minute.tallies.values()).map(|tally| tally.failed_server).sum();
         if faults > 0 {
@@ -279,6 +301,9 @@ impl Now {
             let sentence =
                 format!("The worker {worker} {how} in the last {RECENT} minutes, and {now}: what it had runs again.");
             return degraded(sentence, "/admin/workers");
+        }
+        if let Some(ending) = self.ending() {
+            return Some(ending);
         }
         if let Some((tenant, jobs)) = &self.flood {
             let sentence = format!(
@@ -360,6 +385,7 @@ mod tests {
             minutes: BTreeMap::new(),
             flood: None,
             full: false,
+            expiry: None,
         }
     }
 
@@ -443,6 +469,18 @@ mod tests {
         gone.happened(90_000, What::WorkerSilent(WorkerId::new("x")));
         shown.minutes.insert(2, gone);
         assert!(told(&shown).unwrap().1.starts_with("The worker x died in the last 10 minutes, and has not come back"));
+        shown.minutes.clear();
+        for (left, broken, says) in
+            [(13 * 86_400, false, "ends in 13.0 d."), (86_400, true, "ends in 1.00 d."), (-1, true, "has ended.")]
+        {
+            shown.expiry = Some(Expiry { certificate: "peer_authority", at: 1000 + left });
+            assert_eq!(
+                told(&shown).unwrap(),
+                (broken, format!("This gateway's certificate for peer authority {says}"))
+            );
+        }
+        shown.expiry = Some(Expiry { certificate: "peer", at: 1000 + 15 * 86_400 });
+        assert!(told(&shown).unwrap().1.starts_with("ada has 100 jobs"));
         shown.full = true;
         assert!(matches!(told(&shown), Some((true, sentence)) if sentence.starts_with("A disk is full")));
         shown.full = false;

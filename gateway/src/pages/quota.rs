@@ -98,7 +98,7 @@ fn lines(quota: &Quota, used: Option<&Used>) -> [Line; 5] {
         },
         line("Jobs that wait or run", quota.queued_jobs, used.map(|used| used.queued_jobs), count),
         line("Jobs with workers at once", quota.running_jobs, None, count),
-        line("Bytes of requests and results", quota.stored_bytes, used.map(|used| used.stored_bytes), bytes),
+        line("Bytes of programs and results", quota.stored_bytes, used.map(|used| used.stored_bytes), bytes),
         line("Requests a second", quota.requests_per_second, None, count),
     ]
 }
@@ -141,7 +141,7 @@ pub fn form(path: &str, whose: &str, quota: &Quota) -> Markup {
         ("Device seconds a day", "device_seconds_per_day", quota.device_seconds_per_day, 0),
         ("Jobs that wait or run", "queued_jobs", quota.queued_jobs, 0),
         ("Jobs with workers at once", "running_jobs", quota.running_jobs, 1),
-        ("Bytes of requests and results", "stored_bytes", quota.stored_bytes, 0),
+        ("Bytes of programs and results", "stored_bytes", quota.stored_bytes, 0),
         ("Requests a second", "requests_per_second", quota.requests_per_second, 1),
     ];
     html! {

@@ -114,7 +114,7 @@ async fn where_the_bucket_is_away_large_requests_are_refused_and_a_result_is_giv
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let objects = Objects::s3(options).unwrap();
     let site = Site::with(&store, Arc::clone(&store), objects, folder, "one", Settings::default()).await;
-    let large = pickle::payload(&pickle::text(&"y".repeat(100_000)));
+    let large = pickle::payload(&pickle::noise(0, 100_000));
     let refused = site.submit("ada", "", &large, "").await;
     assert_eq!((refused.status, refused.retry_after()), (503, Some(2)), "{}", refused.detail());
     assert!(refused.detail().starts_with("the server cannot reach where it keeps large requests"));

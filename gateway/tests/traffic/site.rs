@@ -321,6 +321,15 @@ pub mod pickle {
         [b"X".to_vec(), (text.len() as u32).to_le_bytes().to_vec(), text.as_bytes().to_vec()].concat()
     }
 
+    /// Bytes that take as many where they are kept, others for each seed.
+    pub fn noise(seed: u64, count: usize) -> Vec<u8> {
+        let next =
+            |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        let bytes: Vec<u8> =
+            std::iter::successors(Some(seed), next).map(|state| (state >> 56) as u8).take(count).collect();
+        [b"B".to_vec(), (count as u32).to_le_bytes().to_vec(), bytes].concat()
+    }
+
     fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
         [b"(".to_vec(), items.concat(), b"t".to_vec()].concat()
     }

@@ -13,7 +13,7 @@ use crate::site::{FORM, Site, form, pickle};
 
 /// More than lies in a record, so that it becomes a file.
 fn large() -> Vec<u8> {
-    pickle::payload(&pickle::text(&"y".repeat(100_000)))
+    pickle::payload(&pickle::noise(0, 100_000))
 }
 
 fn small() -> Vec<u8> {
@@ -27,7 +27,7 @@ async fn what_is_refused_after_its_payload_was_written_leaves_no_file() {
     let first = site.submit("ada", "", &large(), key).await.job();
     assert_eq!(site.files().len(), 1);
     for number in 0..10 {
-        let other = pickle::payload(&pickle::text(&format!("{number}").repeat(100_000)));
+        let other = pickle::payload(&pickle::noise(1 + number, 100_000));
         let refused = site.submit("ada", "", &other, key).await;
         assert_eq!(refused.status, 409, "{}", refused.detail());
     }

@@ -82,7 +82,7 @@ async fn a_large_request_is_kept_as_it_came_compressed_or_not() {
     for job in jobs {
         let (record, _) = site.jobs.find(job).await.unwrap().unwrap();
         assert_eq!(record.payload_bytes, record.payload.len());
-        let program = Program::decode(&site.objects.load(&record.payload).await.unwrap()).unwrap();
+        let program = Program::decode(&site.objects.load(&record.payload).await.unwrap(), 6 * MIB as u64).unwrap();
         let Some(Datum::Bytes(come)) = program.heap.get(program.locals[0].1) else { panic!("no bytes came") };
         assert!(*come == sent, "other bytes came");
     }

@@ -266,7 +266,7 @@ impl Job {
                 grant.get(&object).await?
             }
         };
-        Ok(postcard::from_bytes(&bytes)?)
+        Ok(Program::decode(&bytes, u64::MAX)?)
     }
 }
 

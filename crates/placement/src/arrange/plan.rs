@@ -125,24 +125,23 @@ pub(super) struct Loose {
 }
 
 /// The numbers of models by their names.
-type Numbers<'a> = HashMap<&'a ModelKey, Number, BuildHasherDefault<Mixer>>;
+type Numbers<'a> = HashMap<&'a ModelKey, Number, BuildHasherDefault<Hashed>>;
 
-/// Hashes names, of which there are some for each node, quickly: they are the operator's own, and nobody makes them up so that
-/// they meet.
+/// Takes names by the hashes that they have.
 #[derive(Default)]
-struct Mixer(u64);
+struct Hashed(u64);
 
-impl Hasher for Mixer {
+impl Hasher for Hashed {
     fn write(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..piece.len()].copy_from_slice(piece);
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        }
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(5) ^ number;
     }
 
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+        self.0
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Quota {
     pub running_jobs: Option<u64>,
     /// Jobs that may wait or run at once.
     pub queued_jobs: Option<u64>,
-    /// Bytes of the requests of jobs that wait or run, and of results that are kept.
+    /// Bytes of the programs of jobs that wait or run, and of results and programs that are kept.
     pub stored_bytes: Option<u64>,
     /// Requests of any kind, at each gateway.
     pub requests_per_second: Option<u64>,
@@ -63,7 +63,7 @@ pub struct Use {
     pub computed: u64,
     /// Microseconds kept for jobs that wait or run.
     pub reserved: u64,
-    /// Bytes of requests of jobs that wait or run, and of results.
+    /// Bytes of programs of jobs that wait or run, and of results and programs that are kept.
     pub bytes: u64,
     /// Jobs that ended today.
     ended: u64,
@@ -360,12 +360,12 @@ pub(super) fn settle(txn: Txn, record: &JobRecord) -> Txn {
     }
 }
 
-/// Adds to what forgets a job that its result takes no room any more.
+/// Adds to what forgets a job that nothing of it takes room any more.
 pub(super) fn free(txn: Txn, ended: &Ended) -> Txn {
-    if !ended.metered || ended.result_bytes == 0 {
+    if !ended.metered || ended.kept_bytes() == 0 {
         return txn;
     }
-    let freed = records::Freed { key: ended.key.to_string(), bytes: ended.result_bytes };
+    let freed = records::Freed { key: ended.key.to_string(), bytes: ended.kept_bytes() };
     txn.put(keys::freed(&ended.tenant, ended.id), stored::encode(&freed))
 }
 
@@ -405,7 +405,7 @@ impl fmt::Display for Over {
             ),
             What::Bytes { quota, used, wanted } => write!(
                 f,
-                "{whose} has a quota of {quota} bytes of requests and results, of which {used} are taken, and this request \
+                "{whose} has a quota of {quota} bytes of programs and results, of which {used} are taken, and this request \
                  has {wanted}; there is room when jobs that wait have ended, or results that are kept have had their time"
             ),
             What::DeviceSeconds { quota, used, reserved } => {
@@ -534,6 +534,40 @@ mod tests {
         other.add_up(tomorrow.accepted_at).await.unwrap();
         assert_eq!(other.used(&tomorrow.tenant, Some(&tomorrow.key), tomorrow.accepted_at).await.unwrap(), used);
         assert_eq!(store.list(&keys::holds(&tomorrow.tenant)).await.unwrap().len(), 2, "an account and a job");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_kept_counts_as_stored_from_its_acceptance_until_its_job_is_forgotten() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let allowance =
+            Allowance { tenant: Quota { stored_bytes: Some(1000), ..Quota::default() }, ..Allowance::default() };
+        let program = |keeps_program| {
+            let (payload, payload_bytes) = (Blob::Inline(vec![7; 400].into()), 400);
+            JobRecord { payload, payload_bytes, keeps_program, ..job("one") }
+        };
+        let (kept, dropped) = (program(true), program(false));
+        let used = async || jobs.used(&kept.tenant, Some(&kept.key), NOW).await.unwrap().bytes;
+        for record in [&kept, &dropped] {
+            assert_eq!(jobs.accept_within(record, &allowance).await.unwrap(), Accepted::New);
+        }
+        assert_eq!(used().await, 800);
+        let mut ended = Vec::new();
+        for record in [&kept, &dropped] {
+            ended.push(end(&jobs, record, 1.0, 100, NOW + 1).await);
+        }
+        assert_eq!(used().await, 400 + 100 + 100);
+        let refused = over(jobs.accept_within(&JobRecord { payload_bytes: 401, ..job("one") }, &allowance).await);
+        assert_eq!(refused.what, What::Bytes { quota: 1000, used: 600, wanted: 401 });
+        let payload = async |record: &JobRecord| jobs.find(record.id).await.unwrap().unwrap().0.payload;
+        assert_eq!(payload(&kept).await, kept.payload);
+        assert!(payload(&dropped).await.is_empty());
+        for job in &ended {
+            jobs.forget(job).await.unwrap();
+        }
+        assert_eq!(used().await, 0);
+        let left = store.list("").await.unwrap();
+        assert!(left.iter().all(|entry| entry.value.len() < 400), "{left:?}");
     }
 
     #[tokio::test]

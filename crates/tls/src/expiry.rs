@@ -1,0 +1,121 @@
+//! When the certificates end that a process uses, shown while that can still be mended.
+
+use std::sync::{Mutex, PoisonError};
+
+use time::OffsetDateTime;
+
+use crate::metrics::EXPIRY;
+use crate::{Error, Files, der};
+
+/// What certificates are for, of those that a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Clients see it.
+    Serving,
+    /// Other parts of the cluster do.
+    Peer,
+    /// etcd does.
+    Etcd,
+}
+
+/// The end of a certificate that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// As the metric has it.
+    pub certificate: &'static str,
+    /// Seconds since the Unix epoch.
+    pub at: i64,
+}
+
+/// What is in use, by name.
+static IN_USE: Mutex<Vec<Expiry>> = Mutex::new(Vec::new());
+
+impl Purpose {
+    /// Returns what a role's own certificate is called, and what that of the authority is.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Serving => ("serving", "serving_authority"),
+            Self::Peer => ("peer", "peer_authority"),
+            Self::Etcd => ("etcd", "etcd_authority"),
+        }
+    }
+}
+
+impl Files {
+    /// Shows from now on when these certificates end. Whoever reads them to use them says so.
+    ///
+    /// # Errors
+    /// When the files are not there or hold something else.
+    pub fn show_expiry(&self, purpose: Purpose) -> Result<(), Error> {
+        let (own, authority) = purpose.names();
+        // The first of a chain to end ends it; of several authorities, one is enough.
+        let chain = self.chain()?;
+        let certified = chain.iter().filter_map(|certificate| end(certificate)).min();
+        let authorities = self.authorities()?;
+        let trusted = authorities.iter().filter_map(|certificate| end(certificate)).max();
+        for (certificate, at) in [(own, certified), (authority, trusted)] {
+            if let Some(at) = at {
+                show(Expiry { certificate, at });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns when a certificate ends, in seconds since the Unix epoch; `None` of what is none.
+#[must_use]
+pub fn end(certificate: &[u8]) -> Option<i64> {
+    der::not_after(certificate).map(OffsetDateTime::unix_timestamp)
+}
+
+/// Returns which certificate of this process ends first.
+#[must_use]
+pub fn soonest() -> Option<Expiry> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner).iter().min_by_key(|expiry| expiry.at).copied()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+fn show(expiry: Expiry) {
+    EXPIRY.with(&[expiry.certificate]).set(expiry.at as f64);
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    in_use.retain(|other| other.certificate != expiry.certificate);
+    in_use.push(expiry);
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+    use crate::dev::Authority;
+    use crate::{Client, Role, Server};
+
+    /// Returns in how many days a certificate of this process ends.
+    fn days(certificate: &str) -> i64 {
+        let in_use = IN_USE.lock().unwrap();
+        let shown = in_use.iter().find(|shown| shown.certificate == certificate).unwrap();
+        (shown.at - OffsetDateTime::now_utc().unix_timestamp() + 3600) / (24 * 3600)
+    }
+
+    #[test]
+    fn what_is_in_use_is_shown_with_its_end_and_what_replaces_it_is_too() {
+        let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new().unwrap());
+        let ending = |days| OffsetDateTime::now_utc() + Duration::days(days);
+        let write = |days| authority.write_until(folder.path(), Role::Gateway, &[], ending(days)).unwrap();
+        let public = Server::public(Files { authority: None, ..write(9) }, b"h2").unwrap();
+        assert_eq!(days("serving"), 9);
+        write(90);
+        assert!(public.reload().unwrap());
+        assert_eq!(days("serving"), 90);
+        // An authority that ends before another is no matter while that one lives.
+        let files = write(30);
+        let older = Authority::until(ending(5)).unwrap().pem;
+        let both = [older, std::fs::read_to_string(folder.path().join("ca.pem")).unwrap()].concat();
+        std::fs::write(folder.path().join("ca.pem"), both).unwrap();
+        Client::open(&files, b"h2").unwrap();
+        assert_eq!((days("peer"), days("peer_authority")), (30, 397));
+        write(2).show_expiry(Purpose::Etcd).unwrap();
+        assert_eq!((days("etcd"), soonest().unwrap().certificate), (2, "etcd"));
+        assert_eq!(end(b"no certificate"), None);
+    }
+}
