@@ -66,7 +66,7 @@ class Drill:
         """Starts every role anew, in the order of an upgrade, while jobs of all kinds come."""
         clients = self.clients()
         sending = [asyncio.create_task(clients.client(number)) for number in range(CLIENTS)]
-        for name in [*SCHEDULERS, *GATEWAYS, *WORKERS]:
+        for name in [*SCHEDULERS, *WORKERS, *GATEWAYS]:
             role, began = self.supervisor.roles[name], time.monotonic()
             role.command[0] = programs / PROGRAMS.get(role.kind, "vitrine")
             if role.kind == "worker":

@@ -39,7 +39,7 @@ pub struct Set {
     /// Jobs that may wait or run at once. More are refused.
     #[arg(long, value_name = "NUMBER|none")]
     queued_jobs: Option<Bound>,
-    /// Bytes of the requests of jobs that wait or run, and of results that are kept.
+    /// Bytes of the programs of jobs that wait or run, and of results and programs that are kept.
     #[arg(long, value_name = "NUMBER|none")]
     stored_bytes: Option<Bound>,
     /// Requests of any kind, at each gateway.

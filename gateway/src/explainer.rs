@@ -8,7 +8,17 @@ use explain::{Explanation, Outline, Question};
 use ids::ModelKey;
 use program::{Checked, Limits, Program};
 
+use crate::spool::HELD;
 use crate::{Error, Gateway};
+
+/// Bytes of the largest program that is drawn, and kept for that when its job has ended.
+const DRAWN: u64 = 8 * HELD as u64;
+
+/// Returns whether a stored program holds no more than a drawing is worth. What is stored may be far smaller than that.
+#[must_use]
+pub fn drawable(stored: &[u8]) -> bool {
+    program::frame::content(stored).is_ok_and(|holds| holds <= DRAWN)
+}
 
 /// Explains one model's programs.
 pub struct Explainer {

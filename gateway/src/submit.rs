@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::authenticate::Caller;
 use crate::backlog::Entered;
 use crate::budget::{Held, Short};
+use crate::explainer::drawable;
 use crate::metrics::Arrived;
 use crate::spool::{self, Spool};
 use crate::upload::{Coming, Upload};
@@ -252,9 +253,10 @@ async fn commit(
     if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
+    let drawable = drawable(&payload);
     let keeping = gateway.objects.keep(&place, payload).await;
     record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
-    record.keeps_program = gateway.jobs.keeps_program(&record.payload);
+    record.keeps_program = drawable && gateway.jobs.keeps_program(&record.payload);
     if kept.place.is_some() {
         failpoints::pass(Point::PayloadKept);
     }

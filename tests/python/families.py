@@ -140,9 +140,7 @@ def compare(folder, owners):
             plan = Plan(places(local), *operations(plain.eval(), local))
             tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
             tasks += [edited_models, edited_functions, only_for_looking, unequal, embedded, long, over_the_window, uncached, states]
-            tasks += [edited_midway, gradients, skipped, masks_made]
-            if name == "gptj":
-                tasks.append(called)
+            tasks += [edited_midway, gradients, skipped, masks_made, called]
             if name in EXPERTS:
                 tasks.append(routed)
             if name == "gemma3":
@@ -454,12 +452,13 @@ def isinstance_of_tensor(plan, path, name):
     return re.match(r"(cos|sin|x1|x2|first_|torch_(?!chunk)|hidden_states_|query_(?!size)|key_(?!size)|repeat_kv|x_pow)", name) is not None
 
 
-def called(model, remote, _):
-    """Calls a block in a trace: it returns hidden states and weights."""
+def called(model, remote, plan):
+    """Calls a layer in a trace, with what the one behind it is called with."""
     with model.trace(PROMPTS[0], remote=remote):
-        args, kwargs = model.transformer.h[1].inputs
-        arguments = {name: kwargs[name] for name in ("attention_mask", "position_ids")}
-        returned = list(model.transformer.h[0](args[0], **arguments)).save()
+        args, kwargs = model.get(plan.layer(1)).inputs
+        arguments = {name: kwargs[name] for name in ("attention_mask", "position_ids", "position_embeddings") if name in kwargs}
+        returned = model.get(plan.layer(0))(args[0], **arguments)
+        returned = (list(returned) if isinstance(returned, tuple) else [returned]).save()
     return tensors(returned)
 
 

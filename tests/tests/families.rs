@@ -13,6 +13,7 @@ fn compare(first: usize) {
     let names = python("families.py").arguments(&["make", &folder]).succeed();
     let (ranks, names): (Vec<usize>, Vec<&str>) =
         names.split_whitespace().enumerate().map(|(at, name)| (2 + at % 3, name)).skip(first).step_by(2).unzip();
+    assert!(names.len() >= 8, "{names:?}");
     let hosted = |owner, name, ranks| format!("{owner}/{name}={folder}/{name},dtype=float32,ranks={ranks}");
     let hosted =
         names.iter().zip(ranks).flat_map(|(name, ranks)| [hosted("family", name, 1), hosted("pieces", name, ranks)]);

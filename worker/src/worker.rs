@@ -570,8 +570,8 @@ impl Worker {
         running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
         running.stopping = Instant::now().checked_add(self.config.let_go);
         if let Some(orders) = self.hosted.orders(&running.model) {
-            // A thread that ended has no job to cancel.
-            let _ = orders.send(Order::Cancel(job)).await;
+            // It wakes the thread. One that has ended has no job to cancel, and one whose orders wait is awake.
+            let _ = orders.try_send(Order::Cancel(job));
         }
     }
 

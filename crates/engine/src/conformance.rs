@@ -318,7 +318,7 @@ fn cancelling_ends_a_job(subject: &Subject<'_>) {
 }
 
 /// Code of more steps than four slices have, and of less than a job may take.
-const LONG: &str = "n = 0\nfor i in range(50):\n    n += sum(range(100_000))";
+const LONG: &str = "n = 0\nfor i in range(50):\n    n += sum(range(25_000))";
 
 /// Programs that take long in a block, in a session between its traces, and in several blocks of a generation's steps.
 fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
@@ -327,7 +327,7 @@ fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
     let session = format!(
         "print('begun')\nwith model.trace('Hello'):\n    h = LAYERS[0].output.save()\n{LONG}\nprint(n)\nwith model.trace('Helix'):\n    out = HEAD.output.save()\nprint('done')"
     );
-    let steps = "for step in tracer.iter[:]:\n    h = LAYERS[0].output\n    print(sum(range(1_600_000)))\nids = tracer.result.save()";
+    let steps = "for step in tracer.iter[:]:\n    h = LAYERS[0].output\n    print(sum(range(400_000)))\nids = tracer.result.save()";
     let jobs = vec![
         subject.job("Hello", Function::Call, &block, &[]),
         subject.session_job(&session),
@@ -411,7 +411,7 @@ fn who_waits_outside_is_heard_of(subject: &Subject<'_>) {
 }
 
 fn many_that_take_long_all_finish(subject: &Subject<'_>) {
-    let source = "h = LAYERS[0].output\nprint(sum(range(1_100_000)))\nout = HEAD.output.save()";
+    let source = "h = LAYERS[0].output\nprint(sum(range(280_000)))\nout = HEAD.output.save()";
     let long = || subject.job("Hello", Function::Call, source, &[]);
     let alone = subject.only(long()).end.expect("the program is sound");
     let began = std::time::Instant::now();
@@ -419,7 +419,7 @@ fn many_that_take_long_all_finish(subject: &Subject<'_>) {
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.usage.seconds).sum();
     assert!(seconds <= began.elapsed().as_secs_f64(), "no second is charged to two jobs, though all took turns");
     for outcome in outcomes {
-        assert_eq!(outcome.printed, ["604999450000"]);
+        assert_eq!(outcome.printed, ["39199860000"]);
         assert_same(&outcome.end.expect("the program is sound"), &alone);
     }
 }
@@ -465,7 +465,7 @@ fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {
     let outcomes = subject.outcomes(vec![job(&guarded), job("out = HEAD.output.save()")]);
     assert_eq!(
         outcomes.first().map(|outcome| outcome.printed.clone()),
-        Some(vec!["finally".into(), "1 249997500000".into()])
+        Some(vec!["finally".into(), "1 15624375000".into()])
     );
     // Limits hold.
     for endless in ["while True:\n    pass", "h = LAYERS[0].output\nwhile True:\n    pass"] {

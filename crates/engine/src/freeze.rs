@@ -154,7 +154,7 @@ impl<M: Model> Freeze<'_, M> {
             Value::Int(value) => Datum::Int(BigInt::from(*value)),
             Value::Big(value) => Datum::Int((**value).clone()),
             Value::Float(value) => Datum::Float(float::plain_bits(*value)),
-            Value::Complex(real, imaginary) => Datum::Complex(*real, *imaginary),
+            Value::Complex(real, imaginary) => Datum::Complex(float::plain_bits(*real), float::plain_bits(*imaginary)),
             Value::Str(text) => {
                 self.spend(text.len() as u64)?;
                 Datum::Str(text.to_string())

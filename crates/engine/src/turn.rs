@@ -13,7 +13,7 @@ const SLICE: Duration = Duration::from_millis(25);
 
 /// The same in interpreter steps, whichever comes first: so that how often a program is interrupted at least does not
 /// depend on the machine.
-const SLICE_STEPS: u64 = 1 << 20;
+const SLICE_STEPS: u64 = 1 << 18;
 
 /// Who else wants the thread.
 pub struct Crowd {

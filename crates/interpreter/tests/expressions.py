@@ -563,3 +563,4 @@ type(1).__name__, type('').__mro__[-1].__name__, isinstance(True, int), issubcla
 [(i * 0.1, i * 1e15 + 0.5, i * 1e16) for i in range(40)]
 [100.0, 1e15, 123.0, 0.0001, 0.00001, 1234567.0, 9007199254740993.0, -0.0, 12.0e-5]
 [2.0 ** i for i in range(-60, 60)] + [2.0 ** i * (1 - 2 ** -53) for i in range(-60, 60)]
+(lambda s: ([s.discard(i * 7) for i in range(4990)][0], list(s), s.pop(), list(s), sorted(s.copy())))(set(i * 7 for i in range(5000)))

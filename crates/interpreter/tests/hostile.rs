@@ -166,6 +166,8 @@ fn recursion_ends_in_an_exception_on_a_small_stack() {
             "class A:\n  def __enter__(self):\n    with self: pass\n  def __exit__(self, *a): pass\nwith A(): pass",
             "def f(x): return sorted([2, 1], key=f)\nf(0)",
             "def f():\n  try: f()\n  finally: f()\nf()",
+            "f = frozenset()\nwhile True: f = frozenset([f])",
+            "f = frozenset()\nwhile True: f = frozenset([(f, 1)])",
         ] {
             let raise = fails(text);
             let ends = raise.is(Kind::RecursionError) || raise.as_fatal() == Some(Fatal::Fuel);

@@ -44,6 +44,7 @@ fn work_and_growth_inside_one_expression_are_metered() {
         "y = 3\nwhile True: y = y * y",
         "y = 3\nwhile True: y = y << 100000",
         "sum(range(10**12))",
+        "s = set(range(20000))\n[s.discard(i) for i in range(1, 20000)]\nfor i in range(1000): list(s), [*iter(s)], s.add(s.pop())",
         "list(range(10**10))",
         "tuple(range(10**10))",
         "set(range(10**10))",

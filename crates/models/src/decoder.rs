@@ -321,8 +321,10 @@ impl Shared {
     /// Writes down what attention does that is handed no mask.
     pub fn written(&self, extent: Extent, segment: usize) -> Result<Tensor> {
         let (kind, device) = self.numbers.unwrap_or((Kind::Float, Device::Cpu));
-        let visible = extent.visible(Sight::unmasked(self.causal), None, device)?;
         let attention = self.attention.get(segment).copied().unwrap_or_default();
+        // `eager` without a mask sees everything, and nothing that has no mask knows of a window.
+        let sight = Sight::unmasked(self.causal && attention == Attention::Sdpa);
+        let visible = Extent { window: None, ..extent }.visible(sight, None, device)?;
         Ok(attention::formed(attention, visible, kind)?)
     }
 

@@ -42,6 +42,22 @@ pub struct Test {
 
 use Severity::{Critical, Warning};
 
+const CERTIFICATE_LOOK: &[&str] = &[
+    "`vitrine_certificate_expiry_timestamp_seconds` by instance: whether it is one process, or the authority of them all.",
+    "The process's settings name the file: `tls_certificate` (serving), `[tls]` (peer and peer_authority), `[store.tls]` (etcd and \
+     etcd_authority). `openssl x509 -enddate -noout -in FILE` says when what lies there ends.",
+    "Where the file is newer than what is shown, the process's log: `the certificate in use is the one from before` says why. A \
+     worker shows the old one until it dials again: where its file is newer, nothing is wrong with it.",
+];
+
+const CERTIFICATE_MEND: &[&str] = &[
+    "Write the new certificate and key in place of the old: gateways and schedulers read them within 5 seconds, workers when they \
+     dial next. Those that etcd sees are read at a start: start gateways and schedulers anew, one after the other.",
+    "An authority is replaced in two steps: put the new one beside the old into every `authority` file, then replace the \
+     certificates. Then take the old one out.",
+    "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
+];
+
 /// All of them.
 pub static ALERTS: &[Alert] = &[
     Alert {
@@ -237,19 +253,8 @@ pub static ALERTS: &[Alert] = &[
         lasts: "10m",
         summary: "A certificate of {{ $labels.instance }} ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}",
         means: "When it has ended, nobody connects any more: clients and other roles refuse it. What is connected goes on.",
-        look: &[
-            "`vitrine_certificate_expiry_timestamp_seconds` by instance: whether it is one process, or the authority of them all.",
-            "The process's settings name the file: `tls_certificate` (serving), `[tls]` (peer and peer_authority), `[store.tls]` (etcd and \
-             etcd_authority). `openssl x509 -enddate -noout -in FILE` says when what lies there ends.",
-            "Where the file is newer than what is shown, the process's log: `the certificate in use is the one from before` says why.",
-        ],
-        mend: &[
-            "Write the new certificate and key in place of the old: gateways and schedulers read them within 5 seconds, workers when they \
-             dial next. Those that etcd sees are read at a start: start gateways and schedulers anew, one after the other.",
-            "An authority is replaced in two steps: put the new one beside the old into every `authority` file, then replace the \
-             certificates. Then take the old one out.",
-            "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
-        ],
+        look: CERTIFICATE_LOOK,
+        mend: CERTIFICATE_MEND,
         test: Test {
             fires: &[(
                 "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",
@@ -270,19 +275,8 @@ pub static ALERTS: &[Alert] = &[
         lasts: "1h",
         summary: "A certificate of {{ $labels.instance }} ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}",
         means: "Nothing yet. When it has ended, clients and other roles refuse it.",
-        look: &[
-            "`vitrine_certificate_expiry_timestamp_seconds` by instance: whether it is one process, or the authority of them all.",
-            "The process's settings name the file: `tls_certificate` (serving), `[tls]` (peer and peer_authority), `[store.tls]` (etcd and \
-             etcd_authority). `openssl x509 -enddate -noout -in FILE` says when what lies there ends.",
-            "Where the file is newer than what is shown, the process's log: `the certificate in use is the one from before` says why.",
-        ],
-        mend: &[
-            "Write the new certificate and key in place of the old: gateways and schedulers read them within 5 seconds, workers when they \
-             dial next. Those that etcd sees are read at a start: start gateways and schedulers anew, one after the other.",
-            "An authority is replaced in two steps: put the new one beside the old into every `authority` file, then replace the \
-             certificates. Then take the old one out.",
-            "On Kubernetes, cert-manager does it: `kubectl describe certificate` says what keeps it from that.",
-        ],
+        look: CERTIFICATE_LOOK,
+        mend: CERTIFICATE_MEND,
         test: Test {
             fires: &[(
                 "vitrine_certificate_expiry_timestamp_seconds{instance=\"g\",certificate=\"serving\"}",

@@ -7,7 +7,8 @@
 
 /// Operators of whose floating results some, or all, require no grad whatever they are given: they look at no number of it, or
 /// PyTorch has no derivative of them.
-const CUTS: [&str; 28] = [
+const CUTS: [&str; 29] = [
+    "bincount",
     "detach",
     "empty_like",
     "full_like",

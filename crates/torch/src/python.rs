@@ -86,7 +86,9 @@ pub fn number(value: &Value) -> Option<Number> {
         Value::Int(number) => Some(Number::Int(*number)),
         Value::Big(number) => number.to_u64().map(Number::Unsigned),
         Value::Float(number) => Some(Number::Float(float::plain_bits(*number))),
-        Value::Complex(real, imaginary) => Some(Number::Complex(*real, *imaginary)),
+        Value::Complex(real, imaginary) => {
+            Some(Number::Complex(float::plain_bits(*real), float::plain_bits(*imaginary)))
+        }
         // A numpy scalar counts as the number that it is.
         value => host::<Array>(value)
             .filter(|array| array.is_scalar())

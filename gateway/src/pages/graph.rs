@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use program::Program;
 use store::JobRecord;
 
-use crate::explainer::Explainer;
+use crate::explainer::{Explainer, drawable};
 use crate::spool::HELD;
 use crate::submit::take_turn;
 use crate::{Error, Gateway};
@@ -60,7 +60,14 @@ pub async fn draw(gateway: &Arc<Gateway>, principal: &Principal, job: &JobRecord
         .filter(|(job, _)| there(job, sees) && !job.payload.is_empty())
         .ok_or(Error::NoJob)?;
     let turn = take_turn(gateway, principal).await?;
-    let bytes = gateway.objects.load(&job.payload).await?;
+    let bytes = match gateway.objects.load(&job.payload).await {
+        // It went with its job meanwhile.
+        Err(store::Error::NoObject(_)) => return Err(Error::NoJob),
+        loaded => loaded?,
+    };
+    if !drawable(&bytes) {
+        return Err(Error::NoJob);
+    }
     let (explainer, limits) = (Explainer::of(gateway, &job.model).await?, job.limits.clone());
     let drawn = tokio::task::spawn_blocking(move || {
         let program = Program::decode(&bytes, limits.program_bytes()).map_err(Error::internal)?;

@@ -9,7 +9,7 @@ use super::tags::assert_same_bits;
 use super::{MODELS, NAMES, job, named, saved};
 
 /// Takes several slices.
-const LONG: &str = "for turn in range(50):\n    n += sum(range(100_000))";
+const LONG: &str = "for turn in range(50):\n    n += sum(range(25_000))";
 
 fn long(subject: &Subject<'_>, source: &str) -> Job {
     let mut long = job(subject, "long", "The old tower", &lengthen(source));
@@ -114,7 +114,7 @@ fn s8_each_job_pays_for_its_own_tensors() {
 fn s12_random_numbers_are_drawn_as_alone() {
     let source = "torch.manual_seed(3)\na = torch.rand(4).save()\nh = LAYERS[0].output\nLONG\nb = torch.randn(4).save()\nout = HEAD.output\nLONG\nc = torch.nn.functional.dropout(h, 0.5).save()";
     let short = "torch.manual_seed(5)\nh = LAYERS[0].output\na = torch.rand(4).save()";
-    let sampled = "with model.generate('The old', max_new_tokens=5, do_sample=True) as tracer:\n    for step in tracer.iter[:5]:\n        h = LAYERS[0].output\n        n = sum(range(1_500_000))\n    ids = tracer.result.save()\na = torch.rand(3).save()";
+    let sampled = "with model.generate('The old', max_new_tokens=5, do_sample=True) as tracer:\n    for step in tracer.iter[:5]:\n        h = LAYERS[0].output\n        n = sum(range(400_000))\n    ids = tracer.result.save()\na = torch.rand(3).save()";
     for subject in MODELS {
         let mut sampling = owned(subject.session_job(&named(subject, sampled)), "long");
         sampling.limits.fuel = 20_000_000;
@@ -135,7 +135,7 @@ fn s15_slow_operations_of_few_steps_are_interrupted() {
 
 #[test]
 fn s15_traces_of_a_session_that_takes_long_still_share_passes() {
-    let source = "n = 0\nfor turn in range(50):\n    n += sum(range(100_000))\nfound = nnsight.save([])\nfor turn in range(40):\n    with model.trace('The tower'):\n        found.append(LAYERS[1].output[0, -1])";
+    let source = "n = 0\nfor turn in range(50):\n    n += sum(range(25_000))\nfound = nnsight.save([])\nfor turn in range(40):\n    with model.trace('The tower'):\n        found.append(LAYERS[1].output[0, -1])";
     for subject in MODELS {
         let mut session = owned(subject.session_job(&named(subject, source)), "long");
         session.limits.fuel = 20_000_000;

@@ -73,10 +73,10 @@ fn remove(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     })
 }
 
-fn pop(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+fn pop(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("set.pop")?;
     let set = of(receiver, "pop")?;
-    match set.pop() {
+    match set.pop(machine)? {
         Some(value) => Ok(value.into()),
         None => Err(Raise::key_error("pop from an empty set".into())),
     }

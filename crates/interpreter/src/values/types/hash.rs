@@ -17,7 +17,7 @@ pub fn of(key: &Key) -> Option<i64> {
         Key::Float(bits) => float(f64::from_bits(*bits))?,
         Key::Complex(real, imaginary) => complex(f64::from_bits(*real), f64::from_bits(*imaginary))?,
         Key::Tuple(keys) => tuple(&keys.iter().map(of).collect::<Option<Vec<_>>>()?),
-        Key::Frozen(set) => frozen(set.0.iter().map(of).collect::<Option<Vec<_>>>()?),
+        Key::Frozen(set) => frozen(set.keys.iter().map(of).collect::<Option<Vec<_>>>()?),
         Key::User(hash, _) => *hash,
         Key::Str(_) | Key::Bytes(_) | Key::Object(_) => return None,
     })

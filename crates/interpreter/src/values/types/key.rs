@@ -37,14 +37,25 @@ pub enum Key {
 }
 
 /// The elements of a `frozenset`, in any order.
-#[derive(PartialEq, Eq)]
-pub struct Frozen(pub HashSet<Key>);
+pub struct Frozen {
+    pub keys: HashSet<Key>,
+    /// How deeply tuples and frozen sets are nested in it.
+    depth: usize,
+}
+
+impl PartialEq for Frozen {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+}
+
+impl Eq for Frozen {}
 
 impl Hash for Frozen {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The order of the elements is not known, so their hashes are added. They are keyed at random: sets that
         // collide cannot be made on purpose.
-        SEED.with(|seed| self.0.iter().fold(0u64, |sum, key| sum.wrapping_add(seed.hash_one(key)))).hash(state);
+        SEED.with(|seed| self.keys.iter().fold(0u64, |sum, key| sum.wrapping_add(seed.hash_one(key)))).hash(state);
     }
 }
 
@@ -108,7 +119,12 @@ impl Key {
                 if keys.iter().any(|key| matches!(key, Self::User(..))) {
                     return Ok(Keyed::Ask);
                 }
-                Self::Frozen(Rc::new(Frozen(keys.into_iter().collect())))
+                // Its elements were hashed when they were put there, however deep that was.
+                let within = keys.iter().map(Self::depth).max().unwrap_or(0) + 1;
+                if depth + within > DEPTH {
+                    return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
+                }
+                Self::Frozen(Rc::new(Frozen { keys: keys.into_iter().collect(), depth: within }))
             }
             Value::List(_) | Value::Dict(_) | Value::Set(_) | Value::Slice(_) => return Err(unhashable(value)),
             Value::Range(range) => {
@@ -132,6 +148,15 @@ impl Key {
         Ok(Keyed::Now(key))
     }
 
+    /// Returns how deeply tuples and frozen sets are nested.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Tuple(keys) => keys.iter().map(Self::depth).max().unwrap_or(0) + 1,
+            Self::Frozen(set) => set.depth,
+            _ => 0,
+        }
+    }
+
     /// Returns about how many bytes are looked at to hash or compare it.
     pub fn weight(&self) -> u64 {
         match self {
@@ -139,7 +164,7 @@ impl Key {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Big(number) => number.bits() / 8,
             Self::Tuple(keys) => keys.iter().map(|key| 8 + key.weight()).sum(),
-            Self::Frozen(keys) => 64 * keys.0.len() as u64,
+            Self::Frozen(set) => 64 * set.keys.len() as u64,
             _ => 8,
         }
     }

@@ -10,6 +10,9 @@ const LARGE: usize = 50_000;
 /// Stretches of places that are looked at for one element. Only hashes that were chosen for that need so many.
 const PATIENCE: usize = 64;
 
+/// With more places for each element than this, elements are looked up one by one.
+const SPARSE: usize = 64;
+
 /// What is at one place.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -81,11 +84,14 @@ impl Layout {
 
     /// Takes an element out.
     pub fn take(&mut self, hash: i64, number: usize) {
-        let is_it = |_, place| matches!(place, Place::Taken(_, other) if other as usize == number);
-        if let Some(place) = self.find(hash, is_it) {
+        if let Some(place) = self.place(hash, number) {
             self.places[place] = Place::Left;
             self.used -= 1;
         }
+    }
+
+    fn place(&self, hash: i64, number: usize) -> Option<usize> {
+        self.find(hash, |_, place| matches!(place, Place::Taken(_, other) if other as usize == number))
     }
 
     /// Makes room for so many more at once.
@@ -117,29 +123,45 @@ impl Layout {
         *self = Self { finger: self.finger, ..other };
     }
 
-    /// Returns the place behind the next element, and that element's number.
-    pub fn after(&self, place: usize) -> Option<(usize, usize)> {
-        let rest = self.places.get(place..)?;
-        rest.iter().enumerate().find_map(|(passed, found)| match found {
-            Place::Taken(_, number) => Some((place + passed + 1, *number as usize)),
+    /// Returns the place behind the next element, and that element's number; where there is none, the end.
+    pub fn after(&self, place: usize) -> (usize, Option<usize>) {
+        let rest = self.places.get(place..).unwrap_or_default();
+        let next = rest.iter().enumerate().find_map(|(passed, found)| match found {
+            Place::Taken(_, number) => Some((place + passed + 1, Some(*number as usize))),
             _ => None,
-        })
+        });
+        next.unwrap_or((place + rest.len(), None))
     }
 
-    /// Returns the numbers in the order of their places.
-    pub fn numbers(&self) -> impl Iterator<Item = usize> {
-        self.places.iter().filter_map(|place| match place {
+    /// Returns the numbers in the order of their places. `known` are the hashes of the elements and their numbers: where few
+    /// are left in many places, each is looked up by its own, and the places are not gone through.
+    pub fn numbers(&self, known: impl Iterator<Item = Option<(i64, usize)>>) -> Vec<usize> {
+        if self.places.len() / SPARSE > self.used {
+            let place = |(hash, number)| Some((self.place(hash, number)?, number));
+            let mut placed: Vec<_> = known.filter_map(|one| place(one?)).collect();
+            placed.sort_unstable();
+            return placed.into_iter().map(|(_, number)| number).collect();
+        }
+        let number = |place: &Place| match place {
             Place::Taken(_, number) => Some(*number as usize),
             _ => None,
-        })
+        };
+        self.places.iter().filter_map(number).collect()
     }
 
-    /// Returns the number of the element that is to be popped next.
-    pub fn next_to_pop(&mut self) -> Option<usize> {
+    /// Returns the number of the element that is to be popped next, and how many places were passed by to find it.
+    pub fn next_to_pop(&mut self) -> (usize, Option<usize>) {
         let start = self.finger & (self.places.len() - 1);
-        let (behind, number) = self.after(start).or_else(|| self.after(0))?;
-        self.finger = behind;
-        Some(number)
+        let (mut behind, mut number) = self.after(start);
+        let mut passed = behind - start;
+        if number.is_none() {
+            (behind, number) = self.after(0);
+            passed += behind;
+        }
+        if number.is_some() {
+            self.finger = behind;
+        }
+        (passed, number)
     }
 
     /// Gives the elements other numbers.

@@ -101,7 +101,10 @@ impl Set {
         let table = self.table.borrow();
         let copied = |entry: &Entry<()>| (entry.key.clone(), entry.original.clone());
         match &*self.layout.borrow() {
-            Some(layout) => layout.numbers().filter_map(|position| table.at(position)).map(copied).collect(),
+            Some(layout) => {
+                let known = table.iter().map(|entry| Some((hash::of(&entry.key)?, table.position(&entry.key)?)));
+                layout.numbers(known).into_iter().filter_map(|position| table.at(position)).map(copied).collect()
+            }
             None => table.iter().map(copied).collect(),
         }
     }
@@ -170,13 +173,19 @@ impl Set {
     }
 
     /// Takes an element out: the one that CPython would, or the one that was inserted first.
-    pub(crate) fn pop(&self) -> Option<Value> {
+    ///
+    /// # Errors
+    /// Fuel is spent.
+    pub(crate) fn pop(&self, machine: &Machine) -> Result<Option<Value>, Raise> {
         let next = self.layout.borrow_mut().as_mut().map(Layout::next_to_pop);
         let key = match next {
-            Some(position) => self.table.borrow().at(position?)?.key.clone(),
-            None => self.table.borrow_mut().after(0)?.1.key.clone(),
+            Some((passed, position)) => {
+                machine.charge_fuel((passed / PASSED) as u64)?;
+                position.and_then(|position| Some(self.table.borrow().at(position)?.key.clone()))
+            }
+            None => self.table.borrow_mut().after(0).map(|(_, entry)| entry.key.clone()),
         };
-        self.remove(&key)
+        Ok(key.and_then(|key| self.remove(&key)))
     }
 
     /// Takes all elements out.
@@ -256,12 +265,18 @@ impl Iteration for SetIteration {
         }
         let mut table = self.set.table.borrow_mut();
         let found = match &*self.set.layout.borrow() {
-            Some(layout) => layout.after(self.next).and_then(|(next, at)| Some((next, table.at(at)?.original.clone()))),
-            None => table.after(self.next).map(|(next, entry)| (next, entry.original.clone())),
+            Some(layout) => {
+                let (next, number) = layout.after(self.next);
+                (next, number.and_then(|number| Some(table.at(number)?.original.clone())))
+            }
+            None => match table.after(self.next) {
+                Some((next, entry)) => (next, Some(entry.original.clone())),
+                None => (self.next, None),
+            },
         };
-        let Some((next, element)) = found else { return Ok(None) };
-        machine.charge_fuel(((next - self.next) / PASSED) as u64)?;
+        let (next, element) = found;
+        machine.charge_fuel((next.saturating_sub(self.next) / PASSED) as u64)?;
         self.next = next;
-        Ok(Some(element.into()))
+        Ok(element.map(Into::into))
     }
 }
