@@ -132,7 +132,10 @@ impl Session {
             result_path: format!("results/lab/{job}/{attempt}-1"),
             payload_grant: grant(),
             result_grant: grant(),
-            limits: Some(v1::Limits { run_time_milliseconds: 3_600_000, ..v1::Limits::default() }),
+            limits: Some(v1::Limits {
+                run_time_milliseconds: 3_600_000,
+                ..store::messages::limits(&program::Limits::default())
+            }),
             ..v1::Assign::default()
         }))
         .await;

@@ -25,6 +25,9 @@ pub(super) fn natives() -> Members {
     ])
 }
 
+/// Where [`parts`] has the text of the line.
+const SHOWN: usize = 2;
+
 /// The file, the line, its text and the name of the code there.
 pub(super) fn parts(entry: &Entry) -> [Value; 4] {
     let (code, line) = (&entry.code, entry.span.line);
@@ -66,8 +69,8 @@ fn frames(machine: &Machine, args: Args) -> HostResult {
 
 /// `_line(traceback)` returns the text of the line where its first frame stands.
 fn line(_: &Machine, args: Args) -> HostResult {
-    let [.., shown, _] = trace(&args.one("_line")?)?.first().map_or_else(outermost, parts);
-    Ok(shown.into())
+    let place = trace(&args.one("_line")?)?.first().map_or_else(outermost, parts);
+    Ok(place.into_iter().nth(SHOWN).unwrap_or(Value::None).into())
 }
 
 fn trace(value: &Value) -> Result<&Trace, Raise> {
