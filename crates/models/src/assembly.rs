@@ -39,10 +39,7 @@ pub fn assemble(
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let root = builder.open("", &blueprint.root.class, Node::Root);
     builder.leave_out(std::mem::take(&mut blueprint.root.absent));
-    let around = match &blueprint.root.around {
-        Some(about) => Some(builder.open(about.name, about.class, Node::Around)),
-        None => None,
-    };
+    let around = blueprint.root.around.as_ref().map(|about| builder.open(about.name, about.class, Node::Around));
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
     builder.describe(base, &blueprint.root.attributes);
     let about = &blueprint.embedding;

@@ -38,12 +38,14 @@ pub struct Layout {
 /// There is no place for an element that could be found in time.
 pub struct Crowded;
 
-impl Layout {
-    /// Makes an empty table.
-    pub fn new() -> Self {
+/// An empty table.
+impl Default for Layout {
+    fn default() -> Self {
         Self { places: vec![Place::Free; SMALLEST], used: 0, filled: 0, finger: 0 }
     }
+}
 
+impl Layout {
     /// Returns how many bytes the places take.
     pub fn bytes(&self) -> u64 {
         bytes(self.places.len())

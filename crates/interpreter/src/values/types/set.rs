@@ -33,7 +33,7 @@ pub struct Set {
 impl Set {
     /// Makes an empty set.
     pub fn new(frozen: bool) -> Self {
-        let layout = RefCell::new(Some(Layout::new()));
+        let layout = RefCell::new(Some(Layout::default()));
         Self { table: RefCell::default(), layout, charge: Charge::of(EMPTY), frozen }
     }
 
@@ -191,7 +191,7 @@ impl Set {
     /// Takes all elements out.
     pub(crate) fn clear(&self) {
         drop(self.table.take());
-        self.lie_as(Some(Layout::new()));
+        self.lie_as(Some(Layout::default()));
     }
 
     /// Returns the elements whose keys have this hash of the user's own.
