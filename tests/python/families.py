@@ -454,10 +454,11 @@ def isinstance_of_tensor(plan, path, name):
 
 def called(model, remote, plan):
     """Calls a layer in a trace, with what the one behind it is called with."""
+    layer, behind = model.get(plan.layer(0)), model.get(plan.layer(1))
     with model.trace(PROMPTS[0], remote=remote):
-        args, kwargs = model.get(plan.layer(1)).inputs
+        args, kwargs = behind.inputs
         arguments = {name: kwargs[name] for name in ("attention_mask", "position_ids", "position_embeddings") if name in kwargs}
-        returned = model.get(plan.layer(0))(args[0], **arguments)
+        returned = layer(args[0], **arguments)
         returned = (list(returned) if isinstance(returned, tuple) else [returned]).save()
     return tensors(returned)
 
