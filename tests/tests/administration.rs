@@ -545,8 +545,7 @@ fn jobs_of_a_class_are_given_out_as_its_floor_has_it_whoever_came_first() {
     assert_eq!((own["queue"].as_array().unwrap().len(), &own["queue"][0]["waiting"]), (1, &10.into()));
     contains(&operator.refused(&["top"]), &["no terminal to draw on", "--once"]);
 
-    // Those of the class low came first; of eight places they get some by their floor and what is kept for others, and most go to
-    // the class high, at whatever moments the places come free.
+    // Those of the class low came first; of eight places they get one by their floor, and one that is kept for others.
     fs::write(&gate, "").unwrap();
     holding.iter().for_each(|job| is(&operator, job, "completed"));
     let had = until("seven that run", || {
@@ -558,6 +557,6 @@ fn jobs_of_a_class_are_given_out_as_its_floor_has_it_whoever_came_first() {
         });
         (had[0] + had[1] >= 7).then_some(had)
     });
-    assert!(had[0] >= 5 && had[1] >= 1, "high and low have {had:?}");
+    assert!(had[0] >= 5 && (1..=2).contains(&had[1]), "high and low have {had:?}");
     assert_eq!(operator.json(&["job", "show", &low_jobs[0]])["class"], "low");
 }
