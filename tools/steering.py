@@ -12,8 +12,8 @@ from chaos import CALM, WORKERS, Clients, Job, say
 from cluster import ROOT, run
 from supervisor import send
 
-# Room for two of the models: each takes 8 MiB beside its weights, of less than 2 MiB.
-ROOM = "21M"
+# Room for two of the models: each takes 16 MiB beside its weights, of less than 2 MiB.
+ROOM = "40M"
 # How long a key may count that was revoked, in seconds, and how many ask at once for the last of a quota.
 DEAD, RACE = 5, 100
 FOLDER = ROOT / ".models/float32/tiny-gpt2"

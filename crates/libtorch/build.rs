@@ -20,10 +20,7 @@ fn main() {
         .flag("-fopenmp")
         // Kernels are of no use, nor to be tested, as they are written down.
         .opt_level(3)
-        .files(
-            ["memory", "nodes", "operators", "autograd", "devices", "panels"]
-                .map(|part| format!("src/shim/{part}.cpp")),
-        )
+        .file("src/shim/shim.cpp")
         .compile("vitrine_torch_shim");
     println!("cargo:rustc-link-lib=gomp");
 }

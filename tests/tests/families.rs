@@ -2,17 +2,23 @@
 //! processes hold the weights.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use tests::{Data, python};
+
+/// Where the models lie, and their names.
+static MADE: LazyLock<(String, Vec<String>)> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("families").display().to_string();
+    let names = python("families.py").arguments(&["make", &folder]).succeed();
+    (folder, names.split_whitespace().map(str::to_owned).collect())
+});
 
 /// Hosts a model of every other family, beginning with the first or the second, whole and in two to four pieces, and compares
 /// all of both.
 fn compare(first: usize) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("families-{first}"));
-    let folder = folder.display().to_string();
-    let names = python("families.py").arguments(&["make", &folder]).succeed();
+    let (folder, names) = &*MADE;
     let (ranks, names): (Vec<usize>, Vec<&str>) =
-        names.split_whitespace().enumerate().map(|(at, name)| (2 + at % 3, name)).skip(first).step_by(2).unzip();
+        names.iter().enumerate().map(|(at, name)| (2 + at % 3, name.as_str())).skip(first).step_by(2).unzip();
     assert!(names.len() >= 8, "{names:?}");
     let hosted = |owner, name, ranks| format!("{owner}/{name}={folder}/{name},dtype=float32,ranks={ranks}");
     let hosted =
@@ -21,7 +27,7 @@ fn compare(first: usize) {
     let hosted: Vec<&str> = hosted.iter().map(String::as_str).collect();
     let data = Data::default();
     let server = data.up().key().one_thread().arguments(&hosted).start();
-    let compared = ["compare", &folder, "family", "pieces"];
+    let compared = ["compare", folder, "family", "pieces"];
     server.client("families.py").arguments(&compared).env("FAMILIES", names.join(" ")).succeed();
 }
 

@@ -9,8 +9,8 @@ use tests::{Conversation, Data, KEY, Server, http, model, program};
 
 const MODELS: [&str; 3] = ["ndif-test/tiny-gemma3", "ndif-test/tiny-gpt2", "ndif-test/tiny-llama"];
 
-/// More than two of the models take, and less than three: each takes 8 MiB beside its weights, of less than 2 MiB.
-const ROOM: &str = "21M";
+/// More than two of the models take, and less than three: each takes 16 MiB beside its weights, of less than 2 MiB.
+const ROOM: &str = "40M";
 
 fn vitrine(server: &Server, arguments: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(program("vitrine"));
@@ -177,7 +177,7 @@ fn a_model_that_is_booked_is_there_for_its_tenant_when_its_window_opens_and_what
     let hosted =
         MODELS.map(|name| format!("{name}={},dtype=float32", model(name.split_once('/').unwrap().1).display()));
     let models: Vec<&str> = hosted.iter().flat_map(|hosted| ["--model", hosted]).collect();
-    let server = data.up().key().one_thread().arguments(&models).arguments(&["--model-memory", "11M"]).start();
+    let server = data.up().key().one_thread().arguments(&models).arguments(&["--model-memory", "20M"]).start();
     assert_eq!(in_state(&server, "ready").len(), 1, "there is room for one");
     let [one, other, third] = MODELS;
     let (done, _, said) = vitrine(&server, &["model", "deploy", one, "--windows-only"]);

@@ -25,16 +25,7 @@ pub struct Common<M: Model> {
 
 impl<M: Model> Common<M> {
     /// Puts together what jobs of a model share.
-    pub fn new(model: M, settings: Settings) -> Self {
-        Self::of(Rc::new(model), settings)
-    }
-
-    /// Puts the same together with other settings, before the first job.
-    pub fn with_settings(&self, settings: Settings) -> Self {
-        Self::of(Rc::clone(&self.model), settings)
-    }
-
-    fn of(model: Rc<M>, settings: Settings) -> Self {
+    pub fn new(model: Rc<M>, settings: Settings) -> Self {
         let order = Rc::new(Order::new(model.schema()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
         let series = Series::of(&settings.model);

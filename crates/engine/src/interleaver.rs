@@ -33,6 +33,11 @@ impl<M: Model> Interleaver<M> {
 
     /// Makes an engine with settings of its own.
     pub fn with_settings(model: M, settings: Settings) -> Self {
+        Self::over(Rc::new(model), settings)
+    }
+
+    /// Makes an engine over a model that others compute with too.
+    pub fn over(model: Rc<M>, settings: Settings) -> Self {
         let crowd = Rc::new(Crowd::new(settings.slice));
         let common = Rc::new(Common::new(model, settings));
         let (together, lanes) = (Together::company(&common), Lanes::new(&common));
@@ -54,10 +59,7 @@ impl<M: Model> Interleaver<M> {
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.common.settings.clone();
         change(&mut settings);
-        let crowd = Rc::new(Crowd::new(settings.slice));
-        let common = Rc::new(self.common.with_settings(settings));
-        let (together, lanes) = (Together::company(&common), Lanes::new(&common));
-        Self { common, together, lanes, crowd, ahead: Duration::ZERO }
+        Self::over(Rc::clone(&self.common.model), settings)
     }
 }
 

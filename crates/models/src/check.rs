@@ -144,7 +144,7 @@ impl Needs {
 
 /// What a model takes beside its weights.
 const WORKING_PART: u64 = 16;
-const WORKING_ROOM: u64 = 8 << 20;
+const WORKING_ROOM: u64 = 16 << 20;
 
 /// Finds out what a model takes, by its settings and the headers of its weights.
 ///

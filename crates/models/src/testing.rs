@@ -2,15 +2,16 @@
 
 #![expect(clippy::panic, reason = "without its model no test can begin")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
 use collectives::{Group, Memory, Network};
 use engine::conformance::Subject;
-use engine::{Engine, Interleaver};
+use engine::{Engine, Interleaver, Settings};
 
-use kernels::Ranks;
+use kernels::{Look, Ranks, Scrub};
 
 use crate::dtype::DType;
 use crate::error::LoadError;
@@ -54,6 +55,49 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
     libtorch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A model that is loaded already, and what its weights were then.
+struct Kept {
+    of: (String, DType, Device),
+    model: Rc<Transformer>,
+    scrub: Scrub,
+}
+
+thread_local! {
+    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns a test model that each thread loads once, and so each test, for engines that come one after another.
+///
+/// # Panics
+/// When it is not there, or whoever computed with it before has changed a weight.
+#[must_use]
+pub fn kept(name: &str, dtype: DType, device: Device) -> Rc<Transformer> {
+    let of = (name.to_owned(), dtype, device);
+    KEPT.with_borrow_mut(|all| {
+        if let Some(kept) = all.iter_mut().find(|kept| kept.of == of) {
+            kept.assert_unchanged();
+            return Rc::clone(&kept.model);
+        }
+        let mut model = load_as(name, dtype, device);
+        let scrub = model.scrub().unwrap_or_else(|error| panic!("{error}"));
+        let model = Rc::new(model);
+        all.push(Kept { of, model: Rc::clone(&model), scrub });
+        model
+    })
+}
+
+impl Kept {
+    fn assert_unchanged(&mut self) {
+        loop {
+            match self.scrub.look().unwrap_or_else(|error| panic!("{error}")) {
+                Look::Same => {}
+                Look::Whole => return,
+                Look::Changed(what) => panic!("a job has changed weights of {}: {what}", self.of.0),
+            }
+        }
+    }
 }
 
 /// Loads a test model to a device, in float32, whose layers are brought there when they are used.
@@ -127,5 +171,5 @@ pub fn weights(folder: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(Interleaver::new(load(name)))
+    Box::new(Interleaver::over(kept(name, DType::Float32, Device::CPU), Settings::default()))
 }

@@ -30,7 +30,7 @@ pub fn engine_of(name: &str, dtype: DType) -> Box<dyn Engine> {
 
 /// The same, with settings of its own.
 pub fn interleaver_with(name: &str, dtype: DType, settings: Settings) -> Interleaver<Transformer> {
-    Interleaver::with_settings(testing::load_as(name, dtype, *DEVICE), settings)
+    Interleaver::over(testing::kept(name, dtype, *DEVICE), settings)
 }
 
 /// The same, as it is served.
