@@ -22,6 +22,7 @@ pub mod routes;
 mod session;
 mod settings;
 mod spool;
+pub mod spreadsheet;
 pub mod stand_in;
 mod strangers;
 mod submit;
