@@ -15,6 +15,8 @@ use store::{
     DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page, Range, Revision,
     Txn, TxnOutcome, Watch,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::several::gateways;
@@ -447,6 +449,26 @@ async fn a_jobs_events_are_streamed_and_go_on_behind_any_of_them_at_another_gate
     assert_eq!(there.ask("GET", &path, &head, b"").await.status, 400);
     let result = there.ask("GET", &format!("/v1/jobs/{job}/result"), &bearer("key of ada"), b"").await;
     assert_eq!((result.status, result.body), (200, vec![7; 10]));
+}
+
+#[tokio::test]
+async fn who_follows_a_job_hears_no_more_of_it_when_their_key_is_revoked() {
+    let store = memory();
+    let [here, there] = gateways(&store, ["here", "there"], Settings::default()).await;
+    let job = here.submit("ada", "", &pickle::payload(b"K\x07"), "").await.job();
+    let mut stream = TcpStream::connect(there.address).await.unwrap();
+    let head = format!("GET /v1/jobs/{job}/events HTTP/1.1\r\nhost: h\r\n{}\r\n", bearer("key of ada"));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("queued") {
+        heard.push(stream.read_u8().await.unwrap());
+    }
+    let id = here.keys.authenticate("key of ada").await.unwrap().unwrap().key;
+    assert!(here.keys.revoke(&id).await.unwrap());
+    // Far longer than it takes: the job goes on.
+    let rest = async { while stream.read_buf(&mut heard).await.unwrap() > 0 && !heard.ends_with(b"0\r\n\r\n") {} };
+    tokio::time::timeout(Duration::from_secs(60), rest).await.expect("the stream ends");
+    assert_eq!(String::from_utf8_lossy(&heard).matches("event:").count(), 1);
 }
 
 #[tokio::test]
