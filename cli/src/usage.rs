@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use gateway::spreadsheet;
 use serde_json::Value;
 
 use crate::remote::Server;
@@ -56,7 +57,7 @@ pub fn run(usage: &Usage) -> Result<ExitCode> {
         let row = |row: &Value| heads.iter().map(|head| cell(&row[*head])).collect();
         let rows: Vec<Vec<String>> = table::list(&answer, "usage").iter().map(row).collect();
         if usage.csv {
-            csv(&heads, &rows)?;
+            csv(&heads, &rows, std::io::stdout().lock()).context("cannot write to stdout")?;
         } else {
             let heads: Vec<String> = heads.iter().map(|head| head.replace('_', " ")).collect();
             table::rows(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows)?;
@@ -65,9 +66,28 @@ pub fn run(usage: &Usage) -> Result<ExitCode> {
     })
 }
 
-fn csv(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
-    writer.write_record(heads).context("cannot write to stdout")?;
-    rows.iter().try_for_each(|row| writer.write_record(row)).context("cannot write to stdout")?;
-    writer.flush().context("cannot write to stdout")
+fn csv(heads: &[&str], rows: &[Vec<String>], out: impl std::io::Write) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    writer.write_record(heads)?;
+    for row in rows {
+        writer.write_record(row.iter().map(|text| spreadsheet::cell(text).into_owned()))?;
+    }
+    Ok(writer.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_that_a_spreadsheet_would_compute_is_a_text_in_the_file() {
+        let mut written = Vec::new();
+        csv(
+            &["project", "jobs"],
+            &[vec!["=1+1".into(), "7".into()], vec!["probes".into(), "0.5".into()]],
+            &mut written,
+        )
+        .unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "project,jobs\n'=1+1,7\nprobes,0.5\n");
+    }
 }

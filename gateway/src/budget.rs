@@ -99,6 +99,8 @@ impl Budget {
         if nobody_waits && let Ok(held) = self.try_take(tenant, amount) {
             return Ok(held);
         }
+        // Dropped last: who stops waiting may have been in the way of others, for whom there is room.
+        let _leaves = Leaves(self);
         let granted = self.line_up(tenant, amount)?;
         self.serve();
         // A waiter is dropped only when it was given something, or has left.
@@ -185,6 +187,15 @@ impl State {
             return Some((name, waiter));
         }
         None
+    }
+}
+
+/// Somebody in line; where they leave, others may have their turn.
+struct Leaves<'a>(&'a Budget);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.serve();
     }
 }
 
@@ -275,6 +286,19 @@ mod tests {
         drop(held);
         drop(last.now_or_never().expect("nobody is before it").unwrap());
         assert!(budget.lock().tenants.is_empty() && budget.lock().turns.is_empty() && budget.lock().held == 0);
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_for_a_large_part_lets_those_pass_for_whom_there_is_room() {
+        let (ada, bob) = names();
+        let budget = Budget::new(10, 10);
+        let _held = budget.take(&ada, 5).await.unwrap();
+        let mut large = Box::pin(budget.take(&bob, 10));
+        assert!(large.as_mut().now_or_never().is_none());
+        let mut small = Box::pin(budget.take(&ada, 1));
+        assert!(small.as_mut().now_or_never().is_none(), "bob was first");
+        drop(large);
+        assert!(small.now_or_never().is_some(), "nobody is before it, though nothing was given back");
     }
 
     #[tokio::test]

@@ -3,9 +3,9 @@
 //! A client whose `HF_ENDPOINT` is this gateway builds its models without a hub: it needs the configuration and the
 //! tokenizer, and they are given. Weights are not, and nothing outside a model's folder can be named.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use axum::Json;
@@ -83,6 +83,7 @@ pub async fn answer(gateway: &Gateway, ask: &Ask, method: &Method, headers: &Hea
         return Ok(refusal(StatusCode::METHOD_NOT_ALLOWED, "NotAllowed", "this mirror of the Hub is read-only"));
     }
     let records = gateway.models.list().await?;
+    gateway.hub.keep(records.iter().map(|record| record.folder.as_path()));
     let of_repo = |key: &ModelKey| key.repo_id() == ask.repo();
     if !records.iter().any(|record| of_repo(&record.key)) {
         let text = format!("{} is not hosted here", ask.repo());
@@ -108,6 +109,8 @@ pub async fn answer(gateway: &Gateway, ask: &Ask, method: &Method, headers: &Hea
 #[derive(Clone, Default)]
 pub struct Hub {
     repos: Arc<Mutex<Repos>>,
+    /// Held by who reads a folder: whoever else wants one meanwhile waits, and finds it read, in place of holding it again.
+    reading: Arc<Mutex<()>>,
 }
 
 /// What is served of each folder, with the stamp that it was read at.
@@ -120,15 +123,30 @@ impl Hub {
     /// Returns what is served of a folder. Blocks.
     fn repo(&self, folder: &Path) -> std::io::Result<Arc<Repo>> {
         let stamp = stamp(folder)?;
-        let lock = || self.repos.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, repo)) = lock().get(folder)
-            && *read == stamp
-        {
-            return Ok(Arc::clone(repo));
+        if let Some(repo) = self.known(folder, &stamp) {
+            return Ok(repo);
+        }
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repo) = self.known(folder, &stamp) {
+            return Ok(repo);
         }
         let repo = Arc::new(Repo::read(folder, &stamp)?);
-        lock().insert(folder.to_owned(), (stamp, Arc::clone(&repo)));
+        self.repos().insert(folder.to_owned(), (stamp, Arc::clone(&repo)));
         Ok(repo)
+    }
+
+    fn known(&self, folder: &Path, stamp: &Stamp) -> Option<Arc<Repo>> {
+        self.repos().get(folder).filter(|(read, _)| read == stamp).map(|(_, repo)| Arc::clone(repo))
+    }
+
+    /// Forgets all folders but these: those of models that are hosted.
+    fn keep<'a>(&self, folders: impl Iterator<Item = &'a Path>) {
+        let folders: HashSet<&Path> = folders.collect();
+        self.repos().retain(|folder, _| folders.contains(folder.as_path()));
+    }
+
+    fn repos(&self) -> MutexGuard<'_, Repos> {
+        self.repos.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -444,6 +462,26 @@ mod tests {
         let second = hub.repo(folder.path()).unwrap();
         assert_ne!(first.commit, second.commit);
         assert_eq!(second.commit.len(), 40);
+    }
+
+    #[test]
+    fn however_many_ask_a_folder_is_read_once_and_forgotten_when_its_model_is_hosted_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tokenizer.json"), vec![b'x'; 4 << 20]).unwrap();
+        let (hub, begin) = (Hub::default(), std::sync::Barrier::new(4));
+        let read: Vec<Arc<Repo>> = std::thread::scope(|scope| {
+            let ask = || {
+                begin.wait();
+                hub.repo(folder.path()).unwrap()
+            };
+            let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        assert!(read.iter().all(|repo| Arc::ptr_eq(repo, &read[0])));
+        hub.keep([folder.path()].into_iter());
+        assert!(Arc::ptr_eq(&hub.repo(folder.path()).unwrap(), &read[0]));
+        hub.keep(std::iter::empty());
+        assert!(hub.repos().is_empty());
     }
 
     #[test]

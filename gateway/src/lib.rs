@@ -22,6 +22,7 @@ pub mod routes;
 mod session;
 mod settings;
 mod spool;
+pub mod spreadsheet;
 pub mod stand_in;
 mod strangers;
 mod submit;
@@ -54,6 +55,10 @@ pub use error::Error;
 pub use settings::Settings;
 pub use upload::form;
 
+/// Searches through what there is of all tenants, at once; of one tenant an eighth of them. Each costs the store what all jobs
+/// take that wait or run, or that ended in an hour, whoever asks and however little is theirs.
+const SEARCHES: u64 = 16;
+
 /// Everything that the handlers share.
 pub struct Gateway {
     jobs: Jobs,
@@ -82,6 +87,8 @@ pub struct Gateway {
     inline_memory: Budget,
     /// Results that are read by link.
     downloads: Budget,
+    /// Searches through what there is of all tenants.
+    searches: Budget,
     backlog: Backlog,
     rates: Rates,
     tokenizers: tokens::Tokenizers,
@@ -132,6 +139,7 @@ impl Gateway {
             keyless_sockets: Arc::new(Semaphore::new(settings.sockets_keyless)),
             inline_memory: Budget::new(settings.inline_memory_bytes, settings.inline_memory_bytes / 4),
             downloads: Budget::new(settings.downloads, settings.downloads_per_tenant),
+            searches: Budget::new(SEARCHES, SEARCHES / 8),
             backlog: Backlog::new(&settings),
             rates: Rates::new(&settings),
             tokenizers: tokens::Tokenizers::default(),

@@ -822,5 +822,6 @@ async fn follow_me(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Resul
 
 async fn mine(gateway: &Gateway, now: &Now, principal: &Principal) -> Result<Vec<JobRecord>, Error> {
     let wanted = Wanted { tenant: Some(principal.tenant.clone()), ..Wanted::default() };
+    let _searching = v1::jobs::search_turn(gateway, &principal.tenant).await?;
     Ok(gateway.jobs.newest(&wanted, None, MINE, now.at).await?.jobs)
 }

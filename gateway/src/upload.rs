@@ -2,11 +2,13 @@
 //! it comes, so that however large it is, little of it is in memory.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, Stream, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
 use ids::TenantId;
 use store::SMALL;
@@ -22,6 +24,9 @@ use crate::{Error, Gateway, Settings};
 const PARTS: usize = 16;
 /// Bytes of the part `data`; a real one has a few hundred.
 const DATA_BYTES: usize = 64 << 10;
+/// Bytes that may come before they belong to a part or begin one: the head of a real one has a hundred. Whoever takes a form
+/// apart holds all of them, and looks through them again whenever more have come. Of a part, fewer come before some are taken.
+const APART_BYTES: u64 = 2 * SMALL;
 
 /// What is about to arrive.
 pub enum Coming {
@@ -134,10 +139,13 @@ async fn apart(
     boundary: String,
     folder: &Path,
 ) -> Result<(Bytes, Bytes), Error> {
-    let mut parts = multer::Multipart::new(pieces, boundary);
+    let ahead = Arc::new(AtomicU64::new(0));
+    let taken = || ahead.store(0, Ordering::Relaxed);
+    let mut parts = multer::Multipart::new(within(pieces, Arc::clone(&ahead)), boundary);
     let (mut data, mut blob) = (None, None);
     let mut seen = 0;
     while let Some(mut part) = parts.next_field().await.map_err(unread)? {
+        taken();
         seen += 1;
         if seen > PARTS {
             return Err(malformed(format_args!("it has more than {PARTS} parts")));
@@ -146,6 +154,7 @@ async fn apart(
             Some("data") => {
                 let mut bytes = BytesMut::new();
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
+                    taken();
                     if bytes.len() + piece.len() > DATA_BYTES {
                         return Err(Error::Malformed(format!(
                             "the form's part `data` has more than {DATA_BYTES} bytes"
@@ -158,16 +167,36 @@ async fn apart(
             Some("blob") => {
                 let mut bytes = Spool::new(folder);
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
+                    taken();
                     bytes.add(&piece).await.map_err(Error::disk)?;
                 }
                 blob = Some(bytes.end().await.map_err(Error::disk)?);
             }
             // A later client may send more.
-            _ => while part.chunk().await.map_err(unread)?.is_some() {},
+            _ => {
+                while part.chunk().await.map_err(unread)?.is_some() {
+                    taken();
+                }
+            }
         }
     }
     let missing = |name: &str| Error::Malformed(format!("the form has no part `{name}`"));
     Ok((data.ok_or_else(|| missing("data"))?, blob.ok_or_else(|| missing("blob"))?))
+}
+
+/// Ends a body of which too much has come that nobody has taken; `ahead` counts that, and whoever takes some sets it back.
+fn within(
+    pieces: impl Stream<Item = Result<Bytes, Error>> + Send,
+    ahead: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    pieces.map(move |piece| {
+        let piece = piece?;
+        let before = ahead.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        match before > APART_BYTES {
+            true => Err(malformed(format_args!("more than {APART_BYTES} bytes of it belong to no part"))),
+            false => Ok(piece),
+        }
+    })
 }
 
 /// Tells why a body could not be read from what is wrong with it.
@@ -189,4 +218,47 @@ fn boundary(kind: &str) -> Result<String, Error> {
     multer::parse_boundary(kind).map_err(|error| {
         Error::Malformed(format!("the body is not a multipart form, which nnsight 0.8 sends: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Takes a form apart that comes in pieces of 16 KiB, the first of them this one and many more after it. Returns how many
+    /// were asked for.
+    async fn take(first: &str) -> (Result<(Bytes, Bytes), Error>, usize) {
+        let came = AtomicUsize::new(0);
+        let first = Bytes::copy_from_slice(first.as_bytes());
+        let rest = (0..1000).map(|_| Bytes::from_static(&[b'x'; 16 << 10]));
+        let end = Bytes::from_static(b"\r\n--b--\r\n");
+        let pieces = futures::stream::iter([first].into_iter().chain(rest).chain([end])).map(|piece| {
+            came.fetch_add(1, Ordering::Relaxed);
+            Ok(piece)
+        });
+        // Whoever reads takes no more than that at once.
+        let pieces = pieces.then(|piece| async move {
+            yield_now().await;
+            piece
+        });
+        let taken = apart(pieces, "b".into(), &std::env::temp_dir()).await;
+        (taken, came.into_inner())
+    }
+
+    #[tokio::test]
+    async fn what_of_a_form_belongs_to_no_part_is_not_gathered_however_much_comes() {
+        for endless in ["", "--b\r\nContent-Disposition: form-data; name=\"blob\"\r\nX-More: "] {
+            let (taken, came) = take(endless).await;
+            let refused = taken.unwrap_err().to_string();
+            assert!(refused.contains("more than 131072 bytes of it belong to no part"), "{refused}");
+            assert!(came <= 11, "{came} pieces were taken of {endless:?}");
+        }
+        let head = |name: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        for name in ["blob", "another"] {
+            let (taken, came) = take(&format!("{}{{}}\r\n{}", head("data"), head(name))).await;
+            assert_eq!(came, 1002, "a part may be as long as it is");
+            assert_eq!(taken.is_ok(), name == "blob", "another part is let pass, and then one is missing");
+        }
+    }
 }

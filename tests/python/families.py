@@ -108,11 +108,11 @@ EXPERTS = {"mixtral", "qwen3_moe", "gpt_oss"}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
-def make(folder, seeds):
+def make(folder, seed=None):
     logging.disable_progress_bar()
     tokenizer = ROOT / ".models/float32/tiny-gpt2"
     for name, settings in FAMILIES.items():
-        for seed in seeds:
+        if seed is not None:
             settings = draw(name, seed)
             if unknown := unknown_fields(name, settings):
                 sys.exit(f"{name}: random_settings.py does not say of {', '.join(unknown)} whether it matters")
@@ -128,7 +128,7 @@ def make(folder, seeds):
     print(" ".join(FAMILIES))
 
 
-def compare(folder, owners):
+def compare(folder, *owners):
     owners = owners or ["family"]
     only = os.environ.get("FAMILIES", " ".join(FAMILIES)).split()
     failed = 0
@@ -798,4 +798,4 @@ def difference(want, got, place=""):
 
 
 if __name__ == "__main__":
-    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:])
+    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -545,7 +545,8 @@ fn jobs_of_a_class_are_given_out_as_its_floor_has_it_whoever_came_first() {
     assert_eq!((own["queue"].as_array().unwrap().len(), &own["queue"][0]["waiting"]), (1, &10.into()));
     contains(&operator.refused(&["top"]), &["no terminal to draw on", "--once"]);
 
-    // Those of the class low came first; of eight places they get one by their floor, and one that is kept for others.
+    // Those of the class low came first; of eight places they get one by their floor, as those become free, and no other that is
+    // kept for who comes with little.
     fs::write(&gate, "").unwrap();
     holding.iter().for_each(|job| is(&operator, job, "completed"));
     let had = until("seven that run", || {

@@ -56,8 +56,9 @@ impl Action {
 /// tenant who has had the least device time, and then to the oldest job. A job that wants no company gets a worker that is
 /// idle; until there is one, its turn holds the worker with the least to do, so that a steady flow of others cannot starve
 /// it. While there are several tenants, one that has half of all that runs, or more, leaves an eighth of each worker's
-/// places to the others: who comes with little finds room at once, however long the jobs of the other are. Jobs of others than
-/// the tenant whom a model is reserved for wait.
+/// places free: who comes with little finds room at once, however long the jobs of the other are. Where a turn is passed over
+/// for that, the places are for who has little in all, and not for whoever has had more already: they would get more than
+/// their floor or their share by it. Jobs of others than the tenant whom a model is reserved for wait.
 #[must_use]
 pub fn decide(view: &View, queue: &Queue, now: Duration, at_most: usize) -> Vec<Action> {
     let mut round = Round { at_most, ..Round::default() };
@@ -104,7 +105,23 @@ struct Model<'a> {
     /// What is left of each line that was looked at.
     rest: BTreeMap<(Class, &'a TenantId), Peekable<btree_map::Iter<'a, JobId, Waiting>>>,
     room: Room<'a>,
+    /// Whose turn was the first to be passed over, since what is free is kept for who comes with little, and how many of each
+    /// class were since.
+    passed_over: Option<Standing>,
+    turns_passed: [usize; Class::ALL.len()],
 }
+
+/// What a class has had, and what a tenant in it.
+#[derive(Clone, Copy)]
+struct Standing {
+    class: Class,
+    had: Duration,
+    used: Duration,
+}
+
+/// Turns of a class that are passed over at one model before nobody more is looked for who has little. Who comes has had the
+/// least of all who are here, or as little, so that they are among the first.
+const PASSED_OVER: usize = 8;
 
 /// The workers that can take a job for a model, least busy first.
 struct Room<'a> {
@@ -157,7 +174,8 @@ impl<'a> Round<'a> {
             let Some(room) = view.room(model).filter(|_| !self.refused.contains(model)) else { continue };
             let room = Room { fresh: room.iter().peekable(), busier: BinaryHeap::new() };
             let ranks = lines.0.each_ref().map(|lane| lane.ranks.iter());
-            self.models.insert(model, Model { lines, ranks, rest: BTreeMap::new(), room });
+            let (rest, passed_over, turns_passed) = Default::default();
+            self.models.insert(model, Model { lines, ranks, rest, room, passed_over, turns_passed });
             Class::ALL.into_iter().for_each(|class| self.next_line(view, class, model));
         }
         while self.actions.len() < self.at_most
@@ -172,7 +190,8 @@ impl<'a> Round<'a> {
     }
 
     fn next_line(&mut self, view: &View, class: Class, model: &'a ModelKey) {
-        let ranks = self.models.get_mut(model).and_then(|it| it.ranks.get_mut(class.index()));
+        let looks = |entry: &&mut Model<'_>| entry.turns_passed.get(class.index()).is_some_and(|it| *it < PASSED_OVER);
+        let ranks = self.models.get_mut(model).filter(looks).and_then(|it| it.ranks.get_mut(class.index()));
         let may = |rank: &&Rank| view.reserved(model).is_none_or(|tenant| *tenant == rank.tenant);
         if let Some(Rank { used, oldest, tenant }) = ranks.and_then(|ranks| ranks.find(may)) {
             self.wait(class, Turn { used: *used, oldest: *oldest, tenant, model, first: true });
@@ -212,9 +231,21 @@ impl<'a> Round<'a> {
             self.workers.insert(seat, Taken { busy, alone: false, held: true });
             return;
         }
-        let crowds = share.running * 2 >= self.running.max(1) && queue.has_company(tenant);
-        if crowds && view.worker(seat).is_some_and(|worker| busy >= worker.slots - worker.kept_for_others()) {
-            return;
+        let kept = view.worker(seat).is_some_and(|worker| busy >= worker.slots - worker.kept_for_others());
+        if kept && queue.has_company(tenant) {
+            let crowds = share.running * 2 >= self.running.max(1);
+            // With all that it waits for it would have no more than an eighth of what runs.
+            let has_little = queue.share(tenant).running + line.len() <= self.running.div_ceil(8);
+            let had = self.classes.get(class.index()).map_or(Duration::ZERO, |(_, had)| *had);
+            let standing = Standing { class, had, used: share.used };
+            let is_ahead = entry.passed_over.is_some_and(|first| standing.is_ahead_of(first));
+            if crowds || (is_ahead && !has_little) {
+                entry.passed_over.get_or_insert(standing);
+                if let Some(turns) = entry.turns_passed.get_mut(class.index()) {
+                    *turns += 1;
+                }
+                return;
+            }
         }
         let (token, alone, cost) = (waiting.token, waiting.alone, queue.cost(model, tenant));
         rest.next();
@@ -233,8 +264,15 @@ impl<'a> Round<'a> {
     }
 }
 
+impl Standing {
+    /// Returns whether its class has had more of its floor, or its tenant more device time.
+    fn is_ahead_of(self, other: Self) -> bool {
+        self.had > other.had || (self.class == other.class && self.used > other.used)
+    }
+}
+
 impl Worker {
-    /// Returns how many of its places are kept for others than whoever has most of all.
+    /// Returns how many of its places are kept free of whoever has most of all.
     fn kept_for_others(&self) -> usize {
         self.slots / 8
     }
@@ -384,6 +422,55 @@ mod tests {
     }
 
     #[test]
+    fn places_that_a_flood_leaves_are_for_who_has_little_and_not_for_who_has_had_more() {
+        let mut queue = Queue::default();
+        let mut flood = |owner: usize, class: Class| {
+            let job = JobId::new();
+            queue.push(job, &tenant(owner), &model(0), waiting(false, class), None);
+            job
+        };
+        for _ in 0..10 {
+            flood(0, Class::High);
+            flood(1, Class::Low);
+        }
+        // Six of one and one of the other run, which is what their floors have it.
+        for _ in 0..6 {
+            queue.serve(&tenant(0), Class::High, SECOND);
+        }
+        queue.serve(&tenant(1), Class::Low, SECOND);
+        let view = view(&[worker(8, 7, &[0])]);
+        let given = |queue: &Queue| dispatched(&decide(&view, queue, Duration::ZERO, usize::MAX));
+        assert_eq!(given(&queue), [], "the turn of the one that gives way is not the other's");
+        let quiet = JobId::new();
+        queue.push(quiet, &tenant(2), &model(0), waiting(false, Class::Low), None);
+        assert_eq!(given(&queue), [(quiet, 1)]);
+        queue.push(JobId::new(), &tenant(2), &model(0), waiting(false, Class::Low), None);
+        assert_eq!(given(&queue), [], "who comes with more waits for their turn");
+    }
+
+    #[test]
+    fn who_was_here_alone_pays_nothing_for_it_whoever_comes_first() {
+        let mut queue = Queue::default();
+        queue.serve(&tenant(0), Class::Low, 100 * SECOND);
+        queue.leave(&tenant(0), 100 * SECOND, 100 * SECOND);
+        let of = |queue: &mut Queue, owner: usize, class: Class| {
+            let job = JobId::new();
+            queue.push(job, &tenant(owner), &model(0), waiting(false, class), None);
+            job
+        };
+        let first = [of(&mut queue, 1, Class::Low), of(&mut queue, 1, Class::Low)];
+        let second = [of(&mut queue, 0, Class::Low), of(&mut queue, 0, Class::Low)];
+        assert_eq!(order(&queue, 4, 0), [first[0], second[0], first[1], second[1]]);
+        assert!(first.into_iter().chain(second).all(|job| queue.remove(job)));
+        // So it is with classes: one that comes when nobody waits begins where that one is which has had most.
+        let high: Vec<JobId> = (0..12).map(|_| of(&mut queue, 1, Class::High)).collect();
+        let low = of(&mut queue, 0, Class::Low);
+        let given = order(&queue, 7, 0);
+        assert_eq!(given.iter().filter(|job| high.contains(job)).count(), 6);
+        assert!(given.contains(&low), "it has its tenth beside six tenths");
+    }
+
+    #[test]
     fn jobs_go_to_the_least_busy_worker_that_has_their_model() {
         let mut queue = Queue::default();
         let (zero, one) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 1, false));
@@ -453,14 +540,16 @@ mod tests {
         let mut shares: BTreeMap<&TenantId, Share> = BTreeMap::new();
         let mut had = Class::ALL.map(|class| queue.had(class));
         let mut running = queue.running();
-        let mut lines = BTreeMap::new();
+        let (mut lines, mut has) = (BTreeMap::new(), BTreeMap::new());
         for (model, each) in queue.lines() {
             for class in Class::ALL {
                 for (tenant, line) in &each.lane(class).unwrap().by_tenant {
                     lines.insert((tenant, model, class), line.iter().peekable());
+                    has.insert((tenant, model, class), queue.share(tenant).running + line.len());
                 }
             }
         }
+        let mut passed_over: BTreeMap<&ModelKey, Standing> = BTreeMap::new();
         let mut placed = Vec::new();
         loop {
             let share = |tenant| shares.get(tenant).copied().unwrap_or(queue.share(tenant));
@@ -474,14 +563,19 @@ mod tests {
             let able = workers.iter_mut().filter(|(seat, worker)| {
                 !held.contains(*seat) && !worker.alone && worker.busy < worker.slots && worker.ready.contains(name.1)
             });
-            let crowds = queue.has_company(name.0) && share.running * 2 >= running.max(1);
+            let crowds = share.running * 2 >= running.max(1);
+            let little = has[&name] <= running.div_ceil(8);
+            let standing = Standing { class: name.2, had: had[name.2.index()], used: share.used };
+            let ahead = passed_over.get(name.1).is_some_and(|first| standing.is_ahead_of(*first));
+            let gives_way = queue.has_company(name.0) && (crowds || (ahead && !little));
             match able.min_by_key(|(seat, worker)| (worker.busy, **seat)) {
                 Some((&seat, worker)) if waiting.alone && worker.busy > 0 => {
                     held.insert(seat);
                     lines.remove(&name);
                 }
-                Some((_, worker)) if crowds && worker.busy >= worker.slots - worker.slots / 8 => {
+                Some((_, worker)) if gives_way && worker.busy >= worker.slots - worker.slots / 8 => {
                     lines.remove(&name);
+                    passed_over.entry(name.1).or_insert(standing);
                 }
                 Some((&seat, worker)) => {
                     worker.busy += 1;
@@ -582,5 +676,20 @@ mod tests {
                 assert!(workers <= 8 * free + with_room, "{tenants} tenants, {free} free slots: {workers} workers");
             }
         }
+        // Nor where a flood gives way, and nobody has little.
+        let mut queue = Queue::default();
+        for owner in 0..100 {
+            add(&mut queue, owner, 0, false);
+            add(&mut queue, owner, 0, false);
+        }
+        for owner in 1..100 {
+            queue.serve(&tenant(owner), Class::Normal, SECOND);
+            queue.leave(&tenant(owner), SECOND, SECOND);
+        }
+        (0..8).for_each(|_| queue.serve(&tenant(0), Class::Normal, Duration::ZERO));
+        let view = view(&[worker(8, 7, &[0])]);
+        let mut round = Round { at_most: usize::MAX, ..Round::default() };
+        round.give(&view, &queue);
+        assert_eq!((round.actions.len(), round.looked.0), (0, PASSED_OVER + 1));
     }
 }

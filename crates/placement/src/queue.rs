@@ -2,8 +2,8 @@
 //!
 //! Tenants have turns by the device time that they have had: the one with the least is next. A job is charged what it is
 //! likely to take when it is given out, and what it really took when it ends, so a tenant's share does not depend on how it
-//! cuts its work into jobs. Who comes with nothing here begins beside whoever has had the least of those who have: nobody
-//! saves up turns, and nobody pays for time in which there was nobody else.
+//! cuts its work into jobs. Who comes with nothing here begins beside whoever has had the least of those who have, and where
+//! nobody has, beside whoever had the most: nobody saves up turns, and nobody pays for time in which there was nobody else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Queue {
     tenants: BTreeMap<TenantId, Account>,
     /// The tenants with something here or with workers, by what they have had.
     active: BTreeSet<(Duration, TenantId)>,
+    /// The most that any of the tenants has had who have nothing here.
+    left: Duration,
     /// The tenants by when something of theirs came or ended last.
     recent: BTreeSet<(Duration, TenantId)>,
     /// What each class has had, in parts of its floor, and how many lines it has.
@@ -358,13 +360,13 @@ impl Queue {
     /// Has a tenant, and a class, that had nothing here begin where the others are.
     fn catch_up(&mut self, tenant: &TenantId, class: Class) {
         let active = |share: Share| self.active.contains(&(share.used, tenant.clone()));
-        if !active(self.share(tenant))
-            && let Some(least) = self.active.first().map(|(used, _)| *used)
-        {
+        if !active(self.share(tenant)) {
+            let least = self.active.first().map_or(self.left, |(used, _)| *used);
             self.tenants.entry(tenant.clone()).or_default().share.used = self.share(tenant).used.max(least);
         }
         let others = self.classes.iter().filter(|(_, lines)| *lines > 0).map(|(had, _)| *had);
-        if let Some(least) = others.min()
+        let least = others.min().or(self.classes.iter().map(|(had, _)| *had).max());
+        if let Some(least) = least
             && let Some((had, 0)) = self.classes.get_mut(class.index())
         {
             *had = (*had).max(least);
@@ -387,6 +389,7 @@ impl Queue {
             self.active.insert(entry);
         } else {
             self.active.remove(&entry);
+            self.left = self.left.max(share.used);
         }
     }
 

@@ -98,6 +98,26 @@ fn tenants_of_different_classes_get_the_floors_of_those_while_all_have_work() {
 }
 
 #[test]
+fn classes_have_their_floors_where_places_become_free_one_at_a_time() {
+    let mut fleet = fleet(8);
+    // One that has all places at first, whose jobs end one after the other.
+    (0..8).for_each(|number| fleet.comes(2 * SECOND, job("first", (10 + number) * SECOND)));
+    let mut random = fastrand::Rng::with_seed(7);
+    for (class, name) in [(Class::Low, "low"), (Class::High, "high")] {
+        for _ in 0..800 {
+            let takes = SECOND.mul_f64(random.f64() + 0.5);
+            fleet.comes(3 * SECOND, Job { class, ..job(name, takes) });
+        }
+    }
+    // Less than what is low waits before it moves up.
+    fleet.run(100 * SECOND);
+    let [high, low] = ["high", "low"].map(|name| of(&fleet, name).map(|it| it.job.takes.as_secs_f64()).sum::<f64>());
+    println!("device seconds of the classes high and low: {high:.0} and {low:.0}");
+    let (share, floors) = (high / (high + low), 6.0 / 7.0);
+    assert!((share - floors).abs() < 0.04, "{share} where the floors are {floors}");
+}
+
+#[test]
 fn short_jobs_do_not_wait_for_a_long_one() {
     let mut fleet = fleet(8);
     fleet.comes(2 * SECOND, job("long", 3_600 * SECOND));

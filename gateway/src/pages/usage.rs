@@ -1,5 +1,7 @@
 //! `/admin/usage`: what jobs came to by the ledger, of all tenants.
 
+use std::borrow::Cow;
+
 use auth::Principal;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use super::layout::{Column, column, empty, numbers, status, table};
 use super::now::Now;
 use super::units::{bytes, count, nothing, span};
 use crate::v1::usage::{self, Row, Told};
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, spreadsheet};
 
 /// By what one can have it told apart.
 const BY: [(&str, &str); 4] = [
@@ -56,20 +58,23 @@ pub async fn search(gateway: &Gateway, principal: &Principal, search: Search) ->
 /// # Errors
 /// As [`usage::tell`].
 pub async fn csv(gateway: &Gateway, principal: &Principal, search: &Search) -> Result<Vec<u8>, Error> {
-    let told = usage::tell(gateway, principal, wanted(search)).await?;
+    written(&usage::tell(gateway, principal, wanted(search)).await?)
+}
+
+fn written(told: &Told) -> Result<Vec<u8>, Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let figures = ["jobs", "failed_jobs", "compute_seconds", "request_bytes", "result_bytes"];
     writer.write_record(told.by.iter().copied().chain(figures)).map_err(Error::internal)?;
     for row in &told.usage {
-        let named = told.by.iter().map(|by| place(row, by).unwrap_or_default().to_owned());
+        let named = told.by.iter().map(|by| spreadsheet::cell(place(row, by).unwrap_or_default()));
         let counted = [
-            row.jobs.to_string(),
-            row.failed_jobs.to_string(),
-            row.compute_seconds.to_string(),
-            row.request_bytes.to_string(),
-            row.result_bytes.to_string(),
+            row.jobs.to_string().into(),
+            row.failed_jobs.to_string().into(),
+            row.compute_seconds.to_string().into(),
+            row.request_bytes.to_string().into(),
+            row.result_bytes.to_string().into(),
         ];
-        writer.write_record(named.chain(counted)).map_err(Error::internal)?;
+        writer.write_record(named.chain(counted).map(Cow::into_owned)).map_err(Error::internal)?;
     }
     writer.into_inner().map_err(|error| Error::internal(error.into_error()))
 }
@@ -136,4 +141,28 @@ fn place<'a>(row: &'a Row, by: &str) -> Option<&'a str> {
 )]
 fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1000.0).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_that_a_spreadsheet_would_compute_is_a_text_in_the_file() {
+        let row = Row {
+            day: None,
+            tenant: Some(Some("lab-b".into())),
+            project: Some(Some("=HYPERLINK(\"http://example.org\")".into())),
+            key: None,
+            model: None,
+            jobs: 1,
+            failed_jobs: 0,
+            compute_seconds: 0.5,
+            request_bytes: 2,
+            result_bytes: 3,
+        };
+        let told = Told { from: String::new(), to: String::new(), by: vec!["tenant", "project"], usage: vec![row] };
+        let text = String::from_utf8(written(&told).unwrap()).unwrap();
+        assert_eq!(text.lines().last(), Some("lab-b,\"'=HYPERLINK(\"\"http://example.org\"\")\",1,0,0.5,2,3"));
+    }
 }

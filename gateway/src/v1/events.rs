@@ -15,13 +15,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use store::{Change, Position};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::jobs::{queue_time, shown};
 use crate::authenticate::Caller;
-use crate::{Error, Gateway, job};
+use crate::{Error, Gateway, job, users};
 
 /// How often who follows is told that there is nothing to tell, so that connections are not taken for dead.
 const ALIVE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether who follows still may.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Behind which event to go on, for who cannot set a header.
 #[derive(Deserialize, JsonSchema)]
@@ -67,8 +71,8 @@ pub struct Followed {
     pub principal: Principal,
     /// As [`queue_time`] returns it.
     pub queue_time: Option<u64>,
-    /// What happens to it, each with the place behind it. The last may be why they end early: a gateway that stops ends them;
-    /// another goes on.
+    /// What happens to it, each with the place behind it. The last may be why they end early: whoever follows may no longer; or
+    /// a gateway that stops ends them, and another goes on.
     pub changes: BoxStream<'static, Result<(Change, Position), Error>>,
 }
 
@@ -77,7 +81,7 @@ pub struct Followed {
 /// # Errors
 /// As [`job::private`]; [`Error::Unfit`] for what is no event; [`Error::TooManyAtOnce`], [`Error::Busy`].
 pub async fn follow(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     caller: Caller,
     id: &str,
     after: Option<&str>,
@@ -101,19 +105,28 @@ pub async fn follow(
         }
     }
     let begun = first.map(|first| Ok((first, follow.position())));
-    let draining = gateway.draining.clone();
-    let rest = stream::unfold(Some((follow, held)), move |following| {
-        let draining = draining.clone();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (here, reader) = (Arc::clone(gateway), principal.clone());
+    let rest = stream::unfold(Some((follow, held, looks)), move |following| {
+        let (gateway, principal) = (Arc::clone(&here), reader.clone());
         async move {
-            let (mut follow, held) = following?;
-            // Cancel safe: what is not told stays to be.
-            let change = tokio::select! {
-                biased;
-                () = draining.cancelled() => return Some((Err(Error::Stopping), None)),
-                change = follow.next() => change,
+            let (mut follow, held, mut looks) = following?;
+            let change = loop {
+                // Cancel safe: what is not told stays to be.
+                tokio::select! {
+                    biased;
+                    () = gateway.draining.cancelled() => return Some((Err(Error::Stopping), None)),
+                    _ = looks.tick() => {
+                        if let Err(refused) = may_still(&gateway, &principal).await {
+                            return Some((Err(refused), None));
+                        }
+                    }
+                    change = follow.next() => break change,
+                }
             };
             match change {
-                Ok(change) => change.map(|change| (Ok((change, follow.position())), Some((follow, held)))),
+                Ok(change) => change.map(|change| (Ok((change, follow.position())), Some((follow, held, looks)))),
                 Err(error) => {
                     tracing::warn!(%error, "an event stream ends early");
                     Some((Err(error.into()), None))
@@ -123,4 +136,15 @@ pub async fn follow(
     });
     let changes = stream::iter(begun).chain(rest).boxed();
     Ok(Some(Followed { principal, queue_time, changes }))
+}
+
+/// Says whether who follows a job may read it still. Where nobody can say, they may: nothing new can be read then, either.
+async fn may_still(gateway: &Gateway, principal: &Principal) -> Result<(), Error> {
+    match users::again(gateway, principal).await {
+        Ok(caller) => caller.permitted(Scope::ReadOwn).map(|_| ()),
+        Err(error) => {
+            tracing::debug!(%error, "it cannot be looked whether who follows a job may");
+            Ok(())
+        }
+    }
 }

@@ -18,6 +18,8 @@ use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
 use super::{page_length, time};
 use crate::authenticate::Caller;
+use crate::budget::Held;
+use crate::submit::granted;
 use crate::tensors::{self, Tensors};
 use crate::trail::acted;
 use crate::{Error, Gateway, job, progress, result, unix_millis};
@@ -105,6 +107,14 @@ pub async fn list(
     Ok(Json(Page { jobs, next: found.next }))
 }
 
+/// Waits for a turn at searching through what there is of all tenants, fairly among those who do.
+///
+/// # Errors
+/// [`Error::TooManyAtOnce`], [`Error::Busy`].
+pub async fn search_turn(gateway: &Gateway, tenant: &TenantId) -> Result<Held, Error> {
+    granted(gateway, gateway.searches.take(tenant, 1)).await
+}
+
 /// Some jobs, and what it takes to show them.
 #[derive(Default)]
 pub struct Found {
@@ -128,7 +138,9 @@ pub async fn find(gateway: &Gateway, principal: &Principal, search: Search) -> R
         _ => Some(principal.tenant.clone()),
     };
     let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
+    let searching = search_turn(gateway, &principal.tenant).await?;
     let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
+    drop(searching);
     let next = newest.next.map(|next| next.to_string());
     Ok(Found { jobs: newest.jobs, next, queue_time: queue_time(gateway).await? })
 }

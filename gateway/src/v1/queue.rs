@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use store::{Live, State as JobState};
 
-use super::jobs::onlooker;
+use super::jobs::{onlooker, search_turn};
 use crate::authenticate::Caller;
 use crate::{Error, Gateway, unix_millis};
 
@@ -37,7 +37,9 @@ struct Shown {
 /// `GET /v1/queue`: of the caller's tenant, and for an operator of all.
 pub async fn queue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Json<Queue>, Error> {
     let principal = onlooker(caller)?;
+    let searching = search_turn(&gateway, &principal.tenant).await?;
     let mut live = gateway.jobs.live().await?.jobs;
+    drop(searching);
     live.retain(|job| principal.may(Scope::Operate) || job.tenant == principal.tenant);
     let now = unix_millis();
     let shown = |((tenant, model), line): ((TenantId, ModelKey), Line)| Shown {

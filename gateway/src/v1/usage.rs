@@ -14,7 +14,7 @@ use store::Usage;
 
 use super::{day, read_day};
 use crate::authenticate::Caller;
-use crate::v1::jobs::onlooker;
+use crate::v1::jobs::{onlooker, search_turn};
 use crate::{Error, Gateway, unix_seconds};
 
 const DAY: u64 = 24 * 3600;
@@ -112,7 +112,10 @@ pub async fn tell(gateway: &Gateway, principal: &Principal, search: Search) -> R
         _ => Some(principal.tenant.clone()),
     };
     let mut sums: BTreeMap<[Option<String>; 5], Sum> = BTreeMap::new();
-    for row in gateway.jobs.usage(from, to, tenant.as_ref()).await? {
+    let searching = search_turn(gateway, &principal.tenant).await?;
+    let rows = gateway.jobs.usage(from, to, tenant.as_ref()).await?;
+    drop(searching);
+    for row in rows {
         let sum = sums.entry(place(&row, &by)).or_default();
         sum.jobs += row.jobs;
         sum.failed += row.failed;

@@ -1,14 +1,23 @@
 //! `/v1`: who may do what there, and how soon it counts at every gateway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use auth::{Grant, Keys, Scope, Secret, ServerSecret};
+use futures::future::join_all;
 use gateway::Settings;
 use gateway::routes::{CLIENTS, Takes, V1};
 use ids::{JobId, TenantId, WorkerId};
 use program::Batching;
 use serde_json::json;
-use store::{DeviceMemory, MemoryStore, MetadataStore, NodeRecord, Nodes};
+use store::{
+    DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page, Range, Revision,
+    Txn, TxnOutcome, Watch,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use crate::several::gateways;
 use crate::site::{Answer, Site, pickle};
@@ -443,6 +452,26 @@ async fn a_jobs_events_are_streamed_and_go_on_behind_any_of_them_at_another_gate
 }
 
 #[tokio::test]
+async fn who_follows_a_job_hears_no_more_of_it_when_their_key_is_revoked() {
+    let store = memory();
+    let [here, there] = gateways(&store, ["here", "there"], Settings::default()).await;
+    let job = here.submit("ada", "", &pickle::payload(b"K\x07"), "").await.job();
+    let mut stream = TcpStream::connect(there.address).await.unwrap();
+    let head = format!("GET /v1/jobs/{job}/events HTTP/1.1\r\nhost: h\r\n{}\r\n", bearer("key of ada"));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("queued") {
+        heard.push(stream.read_u8().await.unwrap());
+    }
+    let id = here.keys.authenticate("key of ada").await.unwrap().unwrap().key;
+    assert!(here.keys.revoke(&id).await.unwrap());
+    // Far longer than it takes: the job goes on.
+    let rest = async { while stream.read_buf(&mut heard).await.unwrap() > 0 && !heard.ends_with(b"0\r\n\r\n") {} };
+    tokio::time::timeout(Duration::from_secs(60), rest).await.expect("the stream ends");
+    assert_eq!(String::from_utf8_lossy(&heard).matches("event:").count(), 1);
+}
+
+#[tokio::test]
 async fn the_description_of_v1_has_every_route_and_what_each_answers() {
     let store = memory();
     let [site] = gateways(&store, ["one"], Settings::default()).await;
@@ -532,4 +561,84 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
     }
     let all: usize = described["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
     assert_eq!(all, paths, "it has no others");
+}
+
+/// A store that counts listings of the jobs that wait or run. They wait where that is said.
+struct Listed {
+    store: MemoryStore,
+    halts: AtomicBool,
+    came: AtomicUsize,
+    goes_on: Semaphore,
+}
+
+impl Listed {
+    async fn until(&self, came: usize) {
+        while self.came.load(Ordering::Relaxed) < came {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl MetadataStore for Listed {
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+
+    async fn read(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, Error> {
+        self.store.read(keys).await
+    }
+
+    async fn range(&self, range: Range) -> Result<Page, Error> {
+        if range.prefix.ends_with("/live/") {
+            self.came.fetch_add(1, Ordering::Relaxed);
+            if self.halts.load(Ordering::Relaxed) {
+                self.goes_on.acquire().await.unwrap().forget();
+            }
+        }
+        self.store.range(range).await
+    }
+
+    async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+        self.store.commit(txns).await
+    }
+
+    async fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
+        self.store.watch(prefix, after).await
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Lease, Error> {
+        self.store.lease(ttl).await
+    }
+}
+
+#[tokio::test]
+async fn who_searches_through_all_jobs_again_and_again_keeps_nobody_else_from_it() {
+    let store = MemoryStore::new(1);
+    let (halts, came, goes_on) = (AtomicBool::new(false), AtomicUsize::new(0), Semaphore::new(0));
+    let listed = Arc::new(Listed { store: store.clone(), halts, came, goes_on });
+    let store: Arc<dyn MetadataStore> = Arc::new(store);
+    let seen = Arc::clone(&listed) as Arc<dyn MetadataStore>;
+    let site = Site::among(&store, seen, Arc::new(tempfile::tempdir().unwrap()), "one", Settings::default()).await;
+    // The gateway counts what there is when it begins.
+    listed.until(1).await;
+    listed.came.store(0, Ordering::Relaxed);
+    listed.halts.store(true, Ordering::Relaxed);
+    let ask = async |tenant: &str, path: &str| {
+        site.ask("GET", path, &format!("ndif-api-key: key of {tenant}\r\n"), b"").await.status
+    };
+    let ada = join_all((0..20).map(|number| ask("ada", ["/v1/queue", "/v1/jobs"][number % 2])));
+    let bob = async {
+        listed.until(2).await;
+        ask("bob", "/v1/queue").await
+    };
+    let look = async {
+        listed.until(3).await;
+        let came = listed.came.load(Ordering::Relaxed);
+        listed.goes_on.add_permits(100);
+        came
+    };
+    let (ada, bob, came) = tokio::join!(ada, bob, look);
+    assert_eq!((came, bob), (3, 200), "two of one tenant's, and another's");
+    assert!(ada.iter().all(|status| *status == 200), "{ada:?}");
 }

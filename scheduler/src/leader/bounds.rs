@@ -55,7 +55,11 @@ impl Bounds {
     pub fn has(&mut self, live: &Live) {
         if live.at_once > 0 {
             self.owners.insert(live.id, live.tenant.clone());
-            self.tenants.entry(live.tenant.clone()).or_default().inside.insert(live.id);
+            let lot = self.tenants.entry(live.tenant.clone()).or_default();
+            lot.inside.insert(live.id);
+            if let Some((_, expires_at)) = lot.outside.remove(&live.id) {
+                self.expiries.remove(&(expires_at, live.id));
+            }
         }
     }
 
@@ -121,5 +125,17 @@ mod tests {
             assert_eq!(bounds.leave(job.id), None);
         }
         assert_eq!(bounds.tenants.len(), 1, "bob's alone");
+    }
+
+    #[test]
+    fn a_job_that_a_worker_turns_out_to_have_waits_no_longer_outside() {
+        let (mut bounds, late) = (Bounds::default(), Duration::from_secs(9));
+        let jobs: Vec<Live> = (0..3).map(|_| job("ada", 1)).collect();
+        assert!(bounds.admit(&jobs[0], late) && !bounds.admit(&jobs[1], late) && !bounds.admit(&jobs[2], late));
+        bounds.has(&jobs[1]);
+        assert_eq!(bounds.leave(jobs[0].id).unwrap().id, jobs[2].id, "it is the next that waits");
+        assert!(!bounds.admit(&jobs[2], late), "the other has the place");
+        assert_eq!(bounds.expired(late).unwrap().id, jobs[2].id, "what runs does not expire");
+        assert_eq!(bounds.expired(late), None);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ids::{JobId, KeyId, TenantId};
@@ -144,14 +144,12 @@ impl Jobs {
     /// # Errors
     /// [`Error::OverQuota`]; [`Error::Crowded`] where too many of the tenant's are under way; else as [`Jobs::accept`].
     pub async fn accept_within(&self, record: &JobRecord, allowance: &Allowance) -> Result<Accepted, Error> {
-        let turn = self.turns.of(&record.tenant);
+        let waits = self.turns.line_up(&record.tenant);
         let patience = self.deadline() / 3;
-        let accepted = match timeout(patience, turn.lock()).await {
+        match timeout(patience, waits.turn.lock()).await {
             Ok(_held) => self.accept_in_turn(record, allowance, patience).await,
             Err(_) => Err(Error::Crowded),
-        };
-        self.turns.left(&record.tenant, turn);
-        accepted
+        }
     }
 
     async fn accept_in_turn(
@@ -370,17 +368,29 @@ pub(super) fn free(txn: Txn, ended: &Ended) -> Txn {
 }
 
 impl Turns {
-    fn of(&self, tenant: &TenantId) -> Arc<Turn<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(tenant.clone()).or_default())
+    fn line_up(&self, tenant: &TenantId) -> Waits<'_> {
+        let turn = Arc::clone(self.all().entry(tenant.clone()).or_default());
+        Waits { turns: self, tenant: tenant.clone(), turn }
     }
 
-    /// Forgets a tenant of whom nobody waits.
-    fn left(&self, tenant: &TenantId, turn: Arc<Turn<()>>) {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(turn);
-        if turns.get(tenant).is_some_and(|turn| Arc::strong_count(turn) == 1) {
-            turns.remove(tenant);
+    fn all(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<Turn<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits for a tenant's account, or has it; whoever leaves last, also by giving up, has the tenant forgotten.
+struct Waits<'a> {
+    turns: &'a Turns,
+    tenant: TenantId,
+    turn: Arc<Turn<()>>,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.turns.all();
+        // Nobody has it but the table and this one, and nobody else can take it meanwhile.
+        if Arc::strong_count(&self.turn) == 2 {
+            turns.remove(&self.tenant);
         }
     }
 }
@@ -486,6 +496,18 @@ mod tests {
                 assert_eq!((accepted, live as u64), (room, room), "seed {seed}");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_an_acceptance_leaves_nothing_of_its_tenant_behind() {
+        let store = MemoryStore::new(1);
+        store.set_faults(Faults { delay: Duration::from_secs(1), ..Faults::default() });
+        let jobs = Jobs::new(Arc::new(store));
+        let (first, second, allowance) = (job("k"), job("k"), quota(9));
+        let gives_up = async |record| timeout(Duration::from_millis(100), jobs.accept_within(record, &allowance)).await;
+        let (one, other) = tokio::join!(gives_up(&first), gives_up(&second));
+        assert!(one.is_err() && other.is_err(), "the store takes a second");
+        assert!(jobs.turns.all().is_empty());
     }
 
     #[tokio::test]
