@@ -77,10 +77,69 @@ fn functions(text: &str) -> Vec<(String, Vec<String>, String)> {
         let parameters = head.split_once('(').unwrap().1.split(',');
         let parameters =
             parameters.map(|one| one.split('=').next().unwrap().trim().trim_matches(['*', ')']).to_owned());
-        let parameters = parameters.filter(|one| !["", "/", "self", "cls"].contains(&&**one)).collect();
+        let parameters = parameters.filter(|one| !["", "/", "self", "cls"].contains(&&**one));
+        // A tuple that is a default was taken apart, too.
+        let parameters = parameters.filter(|one| !one.starts_with(|char: char| char.is_ascii_digit())).collect();
         found.push((name.to_owned(), parameters, body.to_owned()));
     }
     found
+}
+
+/// Arguments of NumPy's that change no value: how arrays lie in memory, what lets another algorithm come to the same, what only
+/// allows something, and what other libraries take.
+const CHANGES_NO_VALUE: [&str; 15] = [
+    "assume_unique",
+    "casting",
+    "check_valid",
+    "copy",
+    "device",
+    "hermitian",
+    "kind",
+    "kth",
+    "legacy",
+    "like",
+    "overwrite_input",
+    "sorted",
+    "subok",
+    "tol",
+    "weights of histogram_bin_edges",
+];
+
+/// Functions that make arrays in any order, which only their strides would tell, or that put equal elements in any.
+const LIES_IN_ANY_ORDER: [&str; 11] = [
+    "argpartition",
+    "asanyarray",
+    "asarray_chkfinite",
+    "copy",
+    "empty",
+    "eye",
+    "full",
+    "full_like",
+    "ones_like",
+    "partition",
+    "zeros_like",
+];
+
+#[test]
+fn every_argument_of_numpys_functions_is_used_or_changes_no_value() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../torch/src/modules/python");
+    let (mut count, mut idle) = (0, Vec::new());
+    for file in ["numpy.py", "ndarray.py", "numpy_random.py", "linalg.py"] {
+        for (function, parameters, body) in functions(&std::fs::read_to_string(folder.join(file)).unwrap()) {
+            count += parameters.len();
+            for name in parameters {
+                let used = body.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == name);
+                let known = CHANGES_NO_VALUE.contains(&&*name)
+                    || CHANGES_NO_VALUE.contains(&&*format!("{name} of {function}"))
+                    || name == "order" && LIES_IN_ANY_ORDER.contains(&&*function);
+                if !used && !known && !body.trim_start().starts_with("raise ") {
+                    idle.push(format!("{file}: {function} leaves {name} alone"));
+                }
+            }
+        }
+    }
+    assert!(idle.is_empty(), "{}", idle.join("\n"));
+    assert!(count > 500, "{count} parameters were found");
 }
 
 #[test]

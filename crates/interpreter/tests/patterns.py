@@ -46,3 +46,8 @@ print(re.findall('|b', 'abb'), re.findall('x*?', 'xx'), re.sub('|b', '-', 'abb')
 for bad in ('a**', 'a{2}*', 'a*?+', '(?P<1>a)', '(?P<>a)', '(?P<n', '(?P<a>.)(?P<a>.)', 'a{2}{3}', '*', '(?:', ')'):
     try: print(bad, re.compile(bad))
     except re.error as e: print(bad, e if 'group name' in str(e) else 'error')
+#### places to begin and to end at
+import re
+p = re.compile(r":+")
+print(p.findall("a:b::c:::d", 3), p.findall("a:b::c:::d", pos=3, endpos=8), [m.span() for m in p.finditer("a:b::c:::d", 3, 8)], [m.span() for m in p.finditer("é:é::", 2)])
+print(p.findall("a:b", 9), p.findall("a:b", -5), re.compile(r"^b").findall("ab", 1), re.compile(r"\bb").findall("ab b", 1), p.search("a:b", 2))

@@ -35,6 +35,9 @@ fn work_and_growth_inside_one_expression_are_metered() {
     let limits = Limits { fuel: 500_000, memory_bytes: 32 << 20, ..Limits::default() };
     for text in [
         "[0] * 10**12",
+        "[0] * (4 * 10**17)",
+        "(0,) * 2**62",
+        "[0, 1] * (2**63 - 1)",
         "(0,) * 10**12",
         "'a' * 10**12",
         "b'a' * 10**12",

@@ -549,6 +549,13 @@ impl HostObject for Array {
                 let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
                 wrapped(dispatch::tensor(machine, "cumsum", "", &[flat.into(), Argument::from(0)])?.value())
             }
+            "flatten" | "ravel" if !(args.positional.is_empty() && args.keyword.is_empty()) => {
+                let Some(ravel) = written::member(machine, "numpy", "ravel")? else {
+                    return Ok(Outcome::NotImplemented);
+                };
+                let positional = std::iter::once(Value::Host(self)).chain(args.positional.iter().cloned()).collect();
+                machine.call_now(&ravel, Args { positional, keyword: args.keyword.clone() })
+            }
             "flatten" | "ravel" => {
                 let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
                 wrapped(flat.value())

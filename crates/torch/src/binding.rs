@@ -344,7 +344,9 @@ impl Call<'_> {
             },
             Kind::Float => match (value, number) {
                 (Value::Big(_), _) => python::float(value).map(Argument::from),
-                (Value::Bool(_), _) | (_, Some(Number::Complex(..))) => None,
+                // What is true or false is a number where PyTorch wants one, and bounds and factors are.
+                (Value::Bool(flag), _) => Some(Argument::from(if *flag { 1.0 } else { 0.0 })),
+                (_, Some(Number::Complex(..))) => None,
                 (_, Some(number)) => Some(Argument::Number(number)),
                 (value, None) => match scalar_of_tensor(value) {
                     Some(Number::Complex(..)) | None => None,

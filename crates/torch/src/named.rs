@@ -44,6 +44,20 @@ impl NamedTuple {
     }
 }
 
+/// Returns the text of an element, which may itself be a tuple of tensors.
+fn written(machine: &Machine, item: &Value) -> Result<String, Raise> {
+    let text = match item {
+        Value::Host(object) => object.repr(machine)?,
+        Value::Tuple(items) => {
+            let texts = items.iter().map(|item| written(machine, item)).collect::<Result<Vec<_>, _>>()?;
+            let comma = if texts.len() == 1 { "," } else { "" };
+            Some(format!("({}{comma})", texts.join(", ")))
+        }
+        item => interpreter::format::repr_now(item),
+    };
+    Ok(text.unwrap_or_default())
+}
+
 impl HostObject for NamedTuple {
     fn type_name(&self) -> Cow<'static, str> {
         format!("torch.return_types.{}", self.name).into()
@@ -96,11 +110,7 @@ impl HostObject for NamedTuple {
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let mut lines = Vec::with_capacity(self.items.len());
         for (field, item) in self.fields.iter().zip(&self.items) {
-            let text = match item {
-                Value::Host(object) => object.repr(machine)?,
-                item => interpreter::format::repr_now(item),
-            };
-            lines.push(format!("{field}={}", text.unwrap_or_default()));
+            lines.push(format!("{field}={}", written(machine, item)?));
         }
         Ok(Some(format!("torch.return_types.{}(\n{})", self.name, lines.join(",\n"))))
     }

@@ -38,8 +38,9 @@ impl HostObject for Limits {
         let fields = self.fields.iter().filter(|(name, _)| *name != "bits").map(|(name, value)| {
             let text = match value {
                 Value::Float(_) => python::format(machine, value, "g")?,
-                Value::Int(number) => number.to_string(),
-                Value::Big(number) => number.to_string(),
+                // PyTorch writes whole numbers as floats, too.
+                Value::Int(number) => python::format(machine, &Value::Float(*number as f64), "g")?,
+                Value::Big(_) => python::format(machine, &Value::Float(u64::MAX as f64), "g")?,
                 _ => String::new(),
             };
             Ok(format!("{name}={text}"))

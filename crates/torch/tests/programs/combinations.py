@@ -973,3 +973,37 @@ for one in (leaf, made, torch.nn.Parameter(torch.ones(2)), torch.zeros(2)):
     other = copy.copy(one)
     print(type(other).__name__, other is one, other.requires_grad, other.is_leaf, other.data_ptr() == one.data_ptr() if hasattr(other, "data_ptr") and False else "")
 plain = torch.zeros(2); other = copy.copy(plain); other[0] = 7; print(plain)
+#### NumPy's functions of tensors give tensors
+import numpy as np
+import torch
+t = torch.tensor([[4.0, 1.0], [0.25, 9.0]])
+print(np.sqrt(t), np.abs(t), np.add(t, 1), np.add(t.numpy(), t), np.greater(t, 1), np.sign(torch.tensor(-2.5)), np.floor_divide(t, 2))
+print(np.cumsum(t), np.clip(t, 1, 4), np.round(t), np.argsort(t), np.matmul(t, t), type(np.sinc(t)).__name__, type(np.mean(t.numpy())).__name__)
+print(type(np.asanyarray(t)).__name__, type(np.sqrt(t.numpy())).__name__, np.sqrt(t, subok=False), np.multiply.reduce(t.numpy()))
+#### What arguments of NumPy's functions ask for is done
+import numpy as np
+a = np.array([[3, 1, 2], [6, 5, 4]])
+print(np.ravel(a, order="F"), a.flatten("F"), a.ravel(), np.ravel(a.T), a.T.flatten(order="C"))
+print(np.all([[True, True], [False, True]], where=[[True], [False]]), np.any([[True, False], [False, False]], where=[[False], [True]]))
+b = np.array([1.5, -2.0, 7.0])
+np.clip(b, 0, 5, out=b)
+print(b, np.clip(b, 1, 2, dtype=np.float32).dtype, np.nansum(np.array([1, np.nan]), dtype=np.float32).dtype)
+c = np.array([1.0, np.nan, np.inf])
+np.nan_to_num(c, copy=False, posinf=9.0)
+print(c, np.cumsum(b, out=np.zeros(3)), np.median(a, axis=1, out=np.zeros(2)), np.trace(a, dtype=np.float64), np.round(b, 1, np.zeros(3)))
+n = np.array([[10.0, np.nan, 4.0], [3.0, 2.0, 1.0]])
+print(np.nanmedian(n, axis=1, keepdims=True), np.nanpercentile(n, 50, axis=1, keepdims=True), np.nanquantile(n, [0.25, 0.5], axis=1), np.nanargmax(n, axis=1, keepdims=True))
+print(np.intersect1d([1, 1, 2, 3, 4], [2, 1, 4, 6], return_indices=True), np.setdiff1d([3, 1, 2], [1], assume_unique=True))
+print(np.choose([2, 4, 1, 0], [[0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23], [30, 31, 32, 33]], mode="clip"), np.choose([2, 4, 1, 0], [[0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23], [30, 31, 32, 33]], mode="wrap"))
+print(np.unravel_index([31, 41, 13], (7, 6), order="F"), np.ravel_multi_index([[3, 6, 6], [4, 5, 1]], (7, 6), order="F"), np.ravel_multi_index([[3, 6, 6], [4, 5, 1]], (4, 6), mode="clip"))
+print(np.meshgrid([1, 2], [3, 4, 5], sparse=True), np.indices((2, 3), sparse=True), np.arange(0, 5, 0.5, dtype=int), np.arange(0, 3, 1.5, dtype=np.int32))
+z = np.zeros((3, 3, 3), int)
+np.fill_diagonal(z, 4)
+print(z.sum(), z[0, 0, 0], z[0, 0, 1], np.reciprocal(np.array([1, 2, -1])), np.reciprocal(np.array([2.0, 4.0])))
+print(np.trim_zeros(np.array([[0, 0, 0], [0, 2, 0], [0, 3, 0]])), np.trim_zeros(np.array([0, 1, 0, 2, 0]), "f"), np.compress([True, False], a, axis=0, out=np.zeros((1, 3), int)))
+print(np.vstack([a, a], dtype=np.float32).dtype, np.hstack([a, a], dtype=np.float64, casting="unsafe").dtype, np.prod(a, axis=0, out=np.zeros(3, int)))
+#### Tuples of tensors in named results, and numbers that are truth values
+import torch
+import torch.nn.functional as F
+print(torch.histogramdd(torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]), bins=[2, 2]))
+print(F.pad(torch.tensor([True, False]), (1, 1), value=True), F.leaky_relu(torch.tensor([-1.0]), True), torch.dropout(torch.ones(2), True, False), torch.iinfo(torch.int64), torch.iinfo(torch.int8), torch.iinfo(torch.int32))

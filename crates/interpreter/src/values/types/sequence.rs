@@ -13,7 +13,7 @@ const SLOT: u64 = 48;
 
 /// Returns what a container of this many elements is charged.
 pub fn bytes(length: usize) -> u64 {
-    SLOT.saturating_mul(length as u64) + 64
+    SLOT.saturating_mul(length as u64).saturating_add(64)
 }
 
 /// Makes a charged list.

@@ -23,7 +23,7 @@ def argpartition(self, kth, axis=-1):
 
 
 def argsort(self, axis=-1, kind=None, order=None, *, stable=None):
-    return numpy.argsort(self, axis)
+    return numpy.argsort(self, axis, kind, order, stable=stable)
 
 
 def choose(self, choices):
@@ -31,7 +31,7 @@ def choose(self, choices):
 
 
 def clip(self, min=None, max=None, out=None):
-    return numpy.clip(self, min, max)
+    return numpy.clip(self, min, max, out)
 
 
 def compress(self, condition, axis=None):
@@ -54,7 +54,7 @@ def diagonal(self, offset=0, axis1=0, axis2=1):
 
 
 def dot(self, b, out=None):
-    return numpy.dot(self, b)
+    return numpy.dot(self, b, out)
 
 
 def fill(self, value):
@@ -75,6 +75,10 @@ def ptp(self, axis=None):
 
 def put(self, indices, values, mode="raise"):
     t, index = _t(self), _t(indices).reshape(-1)
+    if mode == "wrap":
+        index = index % t.numel()
+    elif mode == "clip":
+        index = index.clamp(0, t.numel() - 1)
     value = _t(numpy.resize(values, index.numel())).to(t.dtype)
     self[...] = _a(t.clone().put_(torch.where(index < 0, index + t.numel(), index), value))
 
@@ -88,7 +92,7 @@ def resize(self, *shape):
 
 
 def round(self, decimals=0, out=None):
-    return numpy.round(self, decimals)
+    return numpy.round(self, decimals, out)
 
 
 def searchsorted(self, v, side="left", sorter=None):
@@ -96,8 +100,7 @@ def searchsorted(self, v, side="left", sorter=None):
 
 
 def sort(self, axis=-1, kind=None, order=None, *, stable=None):
-    t = _t(self)
-    self[...] = _a(torch.sort(t, dim=axis, stable=True)[0])
+    self[...] = numpy.sort(self, axis, kind, order, stable=stable)
 
 
 def swapaxes(self, axis1, axis2):
@@ -105,7 +108,7 @@ def swapaxes(self, axis1, axis2):
 
 
 def take(self, indices, axis=None, out=None, mode="raise"):
-    return numpy.take(self, indices, axis, mode=mode)
+    return numpy.take(self, indices, axis, out, mode)
 
 
 def trace(self, offset=0, axis1=0, axis2=1):
@@ -119,6 +122,8 @@ def transpose(self, *axes):
 
 
 def view(self, dtype=None, type=None):
+    if type is not None:
+        raise TypeError("argument 'type' of numpy.ndarray.view is not supported by this server")
     t = _t(self)
     return _a(t if dtype is None else t.view(_dtype(dtype)))
 

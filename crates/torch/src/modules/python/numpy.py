@@ -101,9 +101,11 @@ class ufunc:
             args, out = args[:self.nin], args[self.nin]
         if len(args) != self.nin:
             raise TypeError(f"{self.__name__}() takes from {self.nin} to {self.nargs} positional arguments but {len(args)} were given")
+        if order not in ("K", "A", "C", "F"):
+            raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got '{order}')")
         made = self._compute(*args, dtype)
         if out is None and where is True:
-            return made
+            return _wrapped(made, args) if subok else made
         return _into(self.__name__, made, out, where, casting)
 
     def __repr__(self):
@@ -276,6 +278,14 @@ def _binary(operator, floats=False):
     return ufunc(function, 2)
 
 
+def _inverted(t):
+    """One by each; of whole numbers, cut off as in C."""
+    if t.dtype in _FLOATS:
+        return torch.reciprocal(t)
+    t = t.to(torch.int8) if t.dtype == torch.bool else t
+    return torch.where(t == 0, torch.zeros_like(t), (t == 1).to(t.dtype) - (t == -1).to(t.dtype))
+
+
 def _named(**functions):
     for name, function in functions.items():
         function.__name__ = name
@@ -290,6 +300,29 @@ def _divided(operator):
         return torch.where(none, torch.zeros_like(b), operator(a, torch.where(none, torch.ones_like(b), b)))
 
     return function
+
+
+def _wrapped(made, given):
+    """What `Tensor.__array_wrap__` makes of what numpy computes of tensors: a tensor, whose truth values are bytes."""
+    if not any_of([isinstance(one, torch.Tensor) for one in given]):
+        return made
+    if isinstance(made, (tuple, list)):
+        return type(made)([_wrapped(one, given) for one in made])
+    t = _t(made)
+    return t.to(torch.uint8) if t.dtype == torch.bool else t
+
+
+def _only(function, **given):
+    """Refuses values of arguments that would not be obeyed: each argument comes with those that are."""
+    for name, (value, *obeyed) in given.items():
+        if not any_of([value is one or type(value) is type(one) and value == one for one in obeyed]):
+            shown = " or ".join([repr(one) for one in obeyed])
+            raise TypeError(f"argument '{name}' of numpy.{function} can only be {shown} on this server")
+
+
+def _put(function, made, out):
+    """What is returned, written into the array that was given for it."""
+    return made if out is None else _into(function, made, out, True, "same_kind")
 
 
 def _plain(out, where):
@@ -314,12 +347,10 @@ degrees = rad2deg = _unary(torch.rad2deg)
 radians = deg2rad = _unary(torch.deg2rad)
 rint = _unary(torch.round)
 fabs = _unary(torch.abs)
-sinc = _unary(torch.sinc)
-i0 = _unary(torch.i0)
 signbit = _unary(torch.signbit, True)
 abs = absolute = _unary(torch.abs, True)
 negative, positive, square = _unary(torch.neg, True), _unary(torch.positive, True), _unary(torch.square, True)
-reciprocal = _unary(torch.reciprocal)
+reciprocal = _unary(_inverted, exact=True)
 sign = _unary(lambda t: torch.sgn(t) if t.is_complex() else torch.sign(t), True)
 floor = _unary(lambda t: torch.floor(t) if t.dtype in _FLOATS else t, True)
 ceil = _unary(lambda t: torch.ceil(t) if t.dtype in _FLOATS else t, True)
@@ -424,6 +455,14 @@ def divmod(x1, x2):
     return floor_divide(x1, x2), mod(x1, x2)
 
 
+def sinc(x):
+    return _r(torch.sinc(_own(_t(x))))
+
+
+def i0(x):
+    return _r(torch.i0(_own(_t(x))))
+
+
 def modf(x):
     t = _f(x)
     return _r(t - torch.trunc(t)), _r(torch.trunc(t))
@@ -502,6 +541,10 @@ def arange(start, stop=None, step=1, dtype=None, *, like=None, device=None):
     count = max_of(0, math.ceil((stop - start) / step))
     if whole:
         return _a((torch.arange(count, device="cpu") * step + start).to(kind))
+    if kind not in _FLOATS:
+        # numpy takes the step between the first two elements, which are whole numbers already.
+        first = torch.tensor([start, start + step], dtype=torch.float64, device="cpu").to(kind)
+        return _a(first[0] + torch.arange(count, device="cpu").to(kind) * (first[1] - first[0]))
     made = torch.arange(count, dtype=torch.float64, device="cpu")
     return _a((start + made * ((start + step) - start)).to(kind))
 
@@ -549,6 +592,7 @@ def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
 
 
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
+    _only("geomspace", axis=(axis, 0))
     first, last = float(start), float(stop)
     if first == 0 or last == 0:
         raise ValueError("Geometric sequence cannot include zero")
@@ -564,12 +608,20 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
-    grids = torch.meshgrid([_t(x).reshape(-1) for x in xi], indexing=indexing) if xi else []
-    return tuple([_a(grid.clone()) for grid in grids])
+    parts = [_t(x).reshape(-1) for x in xi]
+    if sparse:
+        at = [1, 0, *range(2, len(parts))] if indexing == "xy" and len(parts) > 1 else range(len(parts))
+        grids = [t.reshape([-1 if dim == place else 1 for dim in range(len(parts))]) for t, place in zip(parts, at)]
+    else:
+        grids = torch.meshgrid(parts, indexing=indexing) if parts else []
+    return tuple([_a(grid.clone() if copy else grid) for grid in grids])
 
 
 def indices(dimensions, dtype=int, sparse=False):
-    grids = torch.meshgrid([torch.arange(size, device="cpu") for size in dimensions], indexing="ij")
+    parts = [torch.arange(size, device="cpu") for size in dimensions]
+    if sparse:
+        return meshgrid(*[_a(t.to(_kind(dtype, torch.int64))) for t in parts], sparse=True, indexing="ij")
+    grids = torch.meshgrid(parts, indexing="ij")
     return _a(torch.stack(grids).to(_kind(dtype, torch.int64)))
 
 
@@ -592,7 +644,7 @@ def copy(a, order="K", subok=False):
 
 def asanyarray(a, dtype=None, order=None):
     t = _t(a)
-    if hasattr(a, "dtype") and (dtype is None or t.dtype == _dtype(dtype)):
+    if hasattr(a, "dtype") and not isinstance(a, torch.Tensor) and (dtype is None or t.dtype == _dtype(dtype)):
         return a
     return _a(t if dtype is None else t.to(_dtype(dtype)))
 
@@ -621,6 +673,7 @@ def size(a, axis=None):
 
 
 def reshape(a, /, shape=None, order="C", *, newshape=None, copy=None):
+    _only("reshape", copy=(copy, None))
     if order != "C":
         raise ValueError("orders other than 'C' are not supported by this server")
     return _a(_t(a).reshape(_shape(newshape if shape is None else shape)))
@@ -633,7 +686,12 @@ def resize(a, new_shape):
 
 
 def ravel(a, order="C"):
-    return _a(_t(a).reshape(-1))
+    t = _t(a)
+    if order in ("A", "K") and not t.is_contiguous():
+        _only("ravel", order=(order, "C", "F"))
+    if order not in ("C", "F", "A", "K"):
+        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got '{order}')")
+    return _a((t.permute(list(range(t.dim()))[::-1]) if order == "F" else t).reshape(-1))
 
 
 def transpose(a, axes=None):
@@ -809,7 +867,7 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     if any_of([t.shape != arrays[0].shape for t in arrays]):
         raise ValueError("all input arrays must have the same shape")
     found = torch.stack(arrays, axis)
-    return _a(found if dtype is None else found.to(_dtype(dtype)))
+    return _put("stack", _a(found if dtype is None else found.to(_dtype(dtype))), out)
 
 
 def any_of(flags):
@@ -820,7 +878,8 @@ def any_of(flags):
 
 
 def vstack(tup, *, dtype=None, casting="same_kind"):
-    return _a(torch.cat(_alike([torch.atleast_2d(t) for t in _joined(tup)], 0)))
+    found = torch.cat(_alike([torch.atleast_2d(t) for t in _joined(tup)], 0))
+    return _a(found if dtype is None else found.to(_dtype(dtype)))
 
 
 row_stack = vstack
@@ -828,7 +887,8 @@ row_stack = vstack
 
 def hstack(tup, *, dtype=None, casting="same_kind"):
     arrays = [torch.atleast_1d(t) for t in _joined(tup)]
-    return _a(torch.hstack(_alike(arrays, 0 if arrays and arrays[0].dim() == 1 else 1)))
+    found = torch.hstack(_alike(arrays, 0 if arrays and arrays[0].dim() == 1 else 1))
+    return _a(found if dtype is None else found.to(_dtype(dtype)))
 
 
 def dstack(tup):
@@ -920,13 +980,15 @@ def _axis(t, axis):
 
 
 def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+    _only("sort", order=(order, None))
     t, axis = _axis(_t(a), axis)
     return _a(torch.sort(t, dim=axis, stable=True)[0])
 
 
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
+    _only("argsort", order=(order, None))
     t, axis = _axis(_t(a), axis)
-    return _a(torch.sort(t, dim=axis, stable=True)[1])
+    return _wrapped(_a(torch.sort(t, dim=axis, stable=True)[1]), [a])
 
 
 def partition(a, kth, axis=-1, kind="introselect", order=None):
@@ -938,6 +1000,7 @@ def argpartition(a, kth, axis=-1, kind="introselect", order=None):
 
 
 def lexsort(keys, axis=-1):
+    _only("lexsort", axis=(axis, -1))
     found = None
     for key in keys:
         t = _t(key)
@@ -991,9 +1054,13 @@ def select(condlist, choicelist, default=0):
 def choose(a, choices, out=None, mode="raise"):
     *parts, = torch.broadcast_tensors(_t(a), *_common(*choices))
     index = parts[0]
-    if bool((index < 0).any()) or bool((index >= len(parts) - 1).any()):
+    if mode == "wrap":
+        index = index % (len(parts) - 1)
+    elif mode == "clip":
+        index = index.clamp(0, len(parts) - 2)
+    elif bool_of((index < 0).any()) or bool_of((index >= len(parts) - 1).any()):
         raise ValueError("invalid entry in choice array")
-    return _r(torch.gather(torch.stack(parts[1:]), 0, index[None])[0])
+    return _put("choose", _r(torch.gather(torch.stack(parts[1:]), 0, index[None])[0]), out)
 
 
 def piecewise(x, condlist, funclist, *args, **kw):
@@ -1019,7 +1086,7 @@ def extract(condition, arr):
 def compress(condition, a, axis=None, out=None):
     t, axis = _axis(_t(a), axis)
     keep = torch.nonzero(_t(condition).to(torch.bool)).reshape(-1)
-    return _a(t.index_select(axis, keep))
+    return _put("compress", _a(t.index_select(axis, keep)), out)
 
 
 def count_nonzero(a, axis=None, *, keepdims=False):
@@ -1075,6 +1142,15 @@ def copyto(dst, src, casting="same_kind", where=True):
 
 def fill_diagonal(a, val, wrap=False):
     t = _t(a)
+    if t.dim() < 2:
+        raise ValueError("array must be at least 2-d")
+    if t.dim() > 2:
+        if any_of([size != t.shape[0] for size in t.shape]):
+            raise ValueError("All dimensions of input must be of equal length")
+        a[tuple([arange(t.shape[0])] * t.dim())] = val
+        return
+    if t.shape[0] > t.shape[1]:
+        _only("fill_diagonal", wrap=(wrap, False))
     t.diagonal().copy_(torch.broadcast_to(_t(val).to(t.dtype), t.diagonal().shape))
 
 
@@ -1120,6 +1196,10 @@ def isin(element, test_elements, assume_unique=False, invert=False, *, kind=None
 
 
 def intersect1d(ar1, ar2, assume_unique=False, return_indices=False):
+    if return_indices:
+        (a, first), (b, second) = unique(ar1, return_index=True), unique(ar2, return_index=True)
+        a, b = _common(a, b)
+        return _a(a[torch.isin(a, b)]), first[_a(torch.isin(a, b))], second[_a(torch.isin(b, a))]
     a, b = _common(unique(ar1), unique(ar2))
     return _a(a[torch.isin(a, b)])
 
@@ -1129,7 +1209,7 @@ def union1d(ar1, ar2):
 
 
 def setdiff1d(ar1, ar2, assume_unique=False):
-    a, b = _common(unique(ar1), ar2)
+    a, b = _common(ravel(ar1) if assume_unique else unique(ar1), ar2)
     return _a(a[~torch.isin(a, b)])
 
 
@@ -1217,22 +1297,26 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False):
         t = t.to(_dtype(dtype))
     for dim in sorted_of([dim % max_of(t.dim(), 1) for dim in _dims(t, axis)])[::-1]:
         t = torch.prod(t, dim, keepdim=keepdims)
-    return _r(t)
+    return _put("prod", _r(t), out)
 
 
 def all(a, axis=None, out=None, keepdims=False, *, where=True):
+    if out is not None or where is not True:
+        return _reduced("all", a, axis, None, out, keepdims, None, where)
     t = _t(a).to(torch.bool)
     return _r(t.all(dim=_dims(t, axis), keepdim=keepdims)) if t.dim() else _r(t)
 
 
 def any(a, axis=None, out=None, keepdims=False, *, where=True):
+    if out is not None or where is not True:
+        return _reduced("any", a, axis, None, out, keepdims, None, where)
     t = _t(a).to(torch.bool)
     return _r(t.any(dim=_dims(t, axis), keepdim=keepdims)) if t.dim() else _r(t)
 
 
 def ptp(a, axis=None, out=None, keepdims=False):
     t = _t(a)
-    return _r(t.amax(_dims(t, axis), keepdims) - t.amin(_dims(t, axis), keepdims))
+    return _put("ptp", _wrapped(_r(t.amax(_dims(t, axis), keepdims) - t.amin(_dims(t, axis), keepdims)), [a]), out)
 
 
 def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
@@ -1267,7 +1351,7 @@ def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
         return _r(torch.full(shape, math.nan, dtype=t.dtype, device="cpu"))
     low, high = ordered[..., (count - 1) // 2], ordered[..., count // 2]
     found = low if count % 2 else (low + high) / 2
-    return _r(torch.where(torch.isnan(t).any(-1), math.nan, found).reshape(shape))
+    return _put("median", _r(torch.where(torch.isnan(t).any(-1), math.nan, found).reshape(shape)), out)
 
 
 _METHODS = ("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen", "weibull",
@@ -1322,30 +1406,33 @@ def _quantiles(t, q, axis, method, keepdims, percent):
 
 
 def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    return _quantiles(_f(a), q, axis, method, keepdims, False)
+    _only("quantile", weights=(weights, None))
+    return _put("quantile", _quantiles(_f(a), q, axis, method, keepdims, False), out)
 
 
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    return _quantiles(_f(a), q, axis, method, keepdims, True)
+    _only("percentile", weights=(weights, None))
+    return _put("percentile", _quantiles(_f(a), q, axis, method, keepdims, True), out)
 
 
-def _known(t, function, axis):
-    """What a function gives of each row without what is no number in it."""
-    moved, shape = _moved(t, axis, False)
+def _known(t, function, axis, keepdims):
+    """What a function gives of each row without what is no number in it; several numbers of one row come first."""
+    moved, shape = _moved(t, axis, keepdims)
     rows = [row[~torch.isnan(row)] for row in moved.reshape(-1, moved.shape[-1]).unbind(0)]
-    return _r(torch.stack([_t(function(_a(row))) for row in rows]).reshape(shape))
+    found = torch.stack([_t(function(_a(row))) for row in rows])
+    return _r(found.movedim(0, -1).reshape([*found.shape[1:], *shape]))
 
 
 def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
-    return _known(_f(a), median, axis)
+    return _put("nanmedian", _known(_f(a), median, axis, keepdims), out)
 
 
 def nanquantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False):
-    return _known(_f(a), lambda row: quantile(row, q, method=method), axis)
+    return _put("nanquantile", _known(_f(a), lambda row: quantile(row, q, method=method), axis, keepdims), out)
 
 
 def nanpercentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False):
-    return _known(_f(a), lambda row: percentile(row, q, method=method), axis)
+    return _put("nanpercentile", _known(_f(a), lambda row: percentile(row, q, method=method), axis, keepdims), out)
 
 
 def _filled(a, value):
@@ -1355,53 +1442,54 @@ def _filled(a, value):
 
 def nansum(a, axis=None, dtype=None, out=None, keepdims=False):
     t = _filled(a, 0)
-    return _r(t.sum(dim=_dims(t, axis), keepdim=keepdims))
+    t = t if dtype is None else t.to(_dtype(dtype))
+    return _put("nansum", _r(t.sum(dim=_dims(t, axis), keepdim=keepdims)), out)
 
 
 def nanprod(a, axis=None, dtype=None, out=None, keepdims=False):
-    return prod(_a(_filled(a, 1)), axis, keepdims=keepdims)
+    return _put("nanprod", prod(_a(_filled(a, 1)), axis, dtype, keepdims=keepdims), out)
 
 
 def nanmean(a, axis=None, dtype=None, out=None, keepdims=False):
-    t = _f(a)
-    return _r(torch.nanmean(t, dim=_dims(t, axis), keepdim=keepdims))
+    t = _f(a) if dtype is None else _t(a).to(_dtype(dtype))
+    return _put("nanmean", _r(torch.nanmean(t, dim=_dims(t, axis), keepdim=keepdims)), out)
 
 
 def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
-    t = _f(a)
+    t = _f(a) if dtype is None else _t(a).to(_dtype(dtype))
     dims, known = _dims(t, axis), ~torch.isnan(t)
     count = known.sum(dim=dims, keepdim=True)
     centred = torch.where(known, t - torch.nanmean(t, dim=dims, keepdim=True), 0.0)
     found = (centred * centred).sum(dim=dims, keepdim=True) / (count - ddof)
-    return _r(found if keepdims else found.squeeze(dims))
+    return _put("nanvar", _r(found if keepdims else found.squeeze(dims)), out)
 
 
 def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
-    return _r(torch.sqrt(_t(nanvar(a, axis, ddof=ddof, keepdims=keepdims))))
+    return _put("nanstd", _r(torch.sqrt(_t(nanvar(a, axis, dtype, ddof=ddof, keepdims=keepdims)))), out)
 
 
 def nanmax(a, axis=None, out=None, keepdims=False):
     t = _filled(a, -math.inf)
-    return _r(t.amax(_dims(t, axis), keepdims))
+    return _put("nanmax", _r(t.amax(_dims(t, axis), keepdims)), out)
 
 
 def nanmin(a, axis=None, out=None, keepdims=False):
     t = _filled(a, math.inf)
-    return _r(t.amin(_dims(t, axis), keepdims))
+    return _put("nanmin", _r(t.amin(_dims(t, axis), keepdims)), out)
 
 
 def nanargmax(a, axis=None, out=None, *, keepdims=False):
-    return _r(torch.argmax(_filled(a, -math.inf), axis))
+    return _put("nanargmax", _r(torch.argmax(_filled(a, -math.inf), axis, keepdims)), out)
 
 
 def nanargmin(a, axis=None, out=None, *, keepdims=False):
-    return _r(torch.argmin(_filled(a, math.inf), axis))
+    return _put("nanargmin", _r(torch.argmin(_filled(a, math.inf), axis, keepdims)), out)
 
 
 def _cumulated(operator):
     def function(a, axis=None, dtype=None, out=None):
         t, axis = _axis(_t(a), axis)
-        return _a(operator(t if dtype is None else t.to(_dtype(dtype)), axis))
+        return _put("cumsum", _wrapped(_a(operator(t if dtype is None else t.to(_dtype(dtype)), axis)), [a]), out)
 
     return function
 
@@ -1410,19 +1498,21 @@ cumsum, cumprod = _cumulated(torch.cumsum), _cumulated(torch.cumprod)
 
 
 def cumulative_sum(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
-    return cumsum(x, 0 if axis is None else axis, dtype)
+    _only("cumulative_sum", include_initial=(include_initial, False))
+    return cumsum(x, 0 if axis is None else axis, dtype, out)
 
 
 def cumulative_prod(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
-    return cumprod(x, 0 if axis is None else axis, dtype)
+    _only("cumulative_prod", include_initial=(include_initial, False))
+    return cumprod(x, 0 if axis is None else axis, dtype, out)
 
 
 def nancumsum(a, axis=None, dtype=None, out=None):
-    return cumsum(_a(_filled(a, 0)), axis, dtype)
+    return cumsum(_a(_filled(a, 0)), axis, dtype, out)
 
 
 def nancumprod(a, axis=None, dtype=None, out=None):
-    return cumprod(_a(_filled(a, 1)), axis, dtype)
+    return cumprod(_a(_filled(a, 1)), axis, dtype, out)
 
 
 def diff(a, n=1, axis=-1, prepend=None, append=None):
@@ -1532,10 +1622,15 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, dtype=None)
         if bound is not None:
             t, other = _common(_a(t), bound)
             t = operator(t, other)
-    return _r(t)
+    t = t if dtype is None else t.to(_dtype(dtype))
+    return _put("clip", _wrapped(_r(t), [a]), out)
 
 
 def round(a, decimals=0, out=None):
+    return _put("round", _wrapped(_rounded(a, decimals), [a]), out)
+
+
+def _rounded(a, decimals):
     t = _t(a)
     if t.dtype not in _FLOATS:
         return _r(t if decimals >= 0 else (torch.round(t.to(torch.float64) / 10**-decimals) * 10**-decimals).to(t.dtype))
@@ -1550,7 +1645,8 @@ around = round
 
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     t = _t(x)
-    return _r(torch.nan_to_num(t, nan, posinf, neginf) if t.dtype in _FLOATS else t)
+    made = _r(torch.nan_to_num(t, nan, posinf, neginf) if t.dtype in _FLOATS else t.clone() if copy else t)
+    return made if copy else _into("nan_to_num", made, x, True, "same_kind")
 
 
 def real(val):
@@ -1625,10 +1721,12 @@ def iterable(y):
 
 def matmul(x1, x2, /, out=None, *, dtype=None):
     a, b = _common(x1, x2)
+    if dtype is not None:
+        a, b = a.to(_dtype(dtype)), b.to(_dtype(dtype))
     if a.dim() == 0 or b.dim() == 0:
         raise ValueError("matmul: Input operand 0 does not have enough dimensions (has 0, gufunc core with signature "
                          "(n?,k),(k,m?)->(n?,m?) requires 1)")
-    return _r(_product(a, b))
+    return _put("matmul", _wrapped(_r(_product(a, b)), [x1, x2]), out)
 
 
 def _product(a, b):
@@ -1638,6 +1736,10 @@ def _product(a, b):
 
 
 def dot(a, b, out=None):
+    return _put("dot", _dotted(a, b), out)
+
+
+def _dotted(a, b):
     x, y = _common(a, b)
     if x.dim() == 0 or y.dim() == 0:
         return _r(x * y)
@@ -1663,7 +1765,7 @@ def inner(a, b, /):
 
 def outer(a, b, out=None):
     x, y = _common(a, b)
-    return _a(torch.outer(x.reshape(-1), y.reshape(-1)))
+    return _put("outer", _a(torch.outer(x.reshape(-1), y.reshape(-1))), out)
 
 
 def vecdot(x1, x2, /, *, axis=-1):
@@ -1693,16 +1795,22 @@ def tensordot(a, b, axes=2):
 
 
 def einsum(subscripts, *operands, out=None, optimize=False, **kwargs):
-    return _r(torch.einsum(subscripts, *_common(*operands)))
+    for name in kwargs:
+        raise TypeError(f"argument '{name}' of numpy.einsum is not supported by this server")
+    if isinstance(optimize, list):
+        _only("einsum", optimize=(optimize, True, False))
+    return _put("einsum", _r(torch.einsum(subscripts, *_common(*operands))), out)
 
 
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    _only("cross", axisa=(axisa, -1), axisb=(axisb, -1), axisc=(axisc, -1))
     x, y = _common(a, b)
     return _a(torch.cross(*torch.broadcast_tensors(x, y), dim=-1 if axis is None else axis))
 
 
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
-    return _r(torch.diagonal(_t(a), offset, axis1, axis2).sum(-1))
+    found = torch.diagonal(_t(a), offset, axis1, axis2).sum(-1, dtype=None if dtype is None else _dtype(dtype))
+    return _put("trace", _r(found), out)
 
 
 def diagonal(a, offset=0, axis1=0, axis2=1):
@@ -1949,12 +2057,19 @@ def insert(arr, obj, values, axis=None):
 
 
 def trim_zeros(filt, trim="fb", axis=None):
-    kept = torch.nonzero(_t(filt)).reshape(-1)
-    if not kept.numel():
-        return filt[:0]
-    first = int(kept[0]) if "f" in trim.lower() else 0
-    last = int(kept[-1]) + 1 if "b" in trim.lower() else len(filt)
-    return filt[first:last]
+    t = _t(filt)
+    kept, box = torch.nonzero(t), []
+    dims = [dim % t.dim() for dim in _dims(t, axis)]
+    for dim, size in enumerate(t.shape):
+        places = kept[:, dim]
+        if dim not in dims:
+            box.append(slice(0, size))
+        elif not kept.numel():
+            box.append(slice(0, 0))
+        else:
+            first = int(places.min()) if "f" in trim.lower() else 0
+            box.append(slice(first, int(places.max()) + 1 if "b" in trim.lower() else size))
+    return filt[tuple(box)] if t.dim() > 1 else filt[box[0]]
 
 
 def ix_(*args):
@@ -1968,13 +2083,18 @@ def ix_(*args):
 
 
 def unravel_index(indices, shape, order="C"):
-    return tuple([_r(t) for t in torch.unravel_index(_t(indices), tuple(_shape(shape)))])
+    _only("unravel_index", order=(order, "C", "F"))
+    shape = _shape(shape)
+    found = torch.unravel_index(_t(indices), tuple(shape[::-1] if order == "F" else shape))
+    return tuple([_r(t) for t in (found[::-1] if order == "F" else found)])
 
 
 def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
-    found = 0
-    for part, size in zip(multi_index, dims):
+    _only("ravel_multi_index", order=(order, "C", "F"), mode=(mode, "raise", "wrap", "clip"))
+    found, places = 0, [*zip(multi_index, dims)]
+    for part, size in places[::-1] if order == "F" else places:
         t = _t(part)
+        t = t % size if mode == "wrap" else t.clamp(0, size - 1) if mode == "clip" else t
         if bool((t < 0).any()) or bool((t >= size).any()):
             raise ValueError("invalid entry in coordinates array")
         found = found * size + t
@@ -2074,10 +2194,14 @@ def base_repr(number, base=2, padding=0):
 
 
 def array_repr(arr, max_line_width=None, precision=None, suppress_small=None):
+    _only("array_repr", max_line_width=(max_line_width, None), precision=(precision, None),
+          suppress_small=(suppress_small, None, False))
     return repr(arr)
 
 
 def array_str(a, max_line_width=None, precision=None, suppress_small=None):
+    _only("array_str", max_line_width=(max_line_width, None), precision=(precision, None),
+          suppress_small=(suppress_small, None, False))
     return str(a)
 
 
@@ -2117,7 +2241,7 @@ def asarray_chkfinite(a, dtype=None, order=None):
 
 
 def put(a, ind, v, mode="raise"):
-    a.put(ind, v)
+    a.put(ind, v, mode)
 
 
 def putmask(a, mask, values):

@@ -75,6 +75,9 @@ class _Drawing:
         return _a(found.reshape([*shape, width]))
 
     def choice(self, a, size=None, replace=True, p=None, axis=0, shuffle=True):
+        _first("choice", axis)
+        if shuffle is not True and not replace:
+            raise TypeError("numpy.random: argument 'shuffle' of choice is not supported by this server")
         pool = None if isinstance(a, int) else _t(a)
         count = a if pool is None else pool.shape[0]
         if count <= 0 and _count(size) > 0:
@@ -126,6 +129,7 @@ class _Drawing:
         return order
 
     def shuffle(self, x, axis=0):
+        _first("shuffle", axis)
         if isinstance(x, list):
             for at in range(len(x) - 1, 0, -1):
                 other = self._below(at)
@@ -135,10 +139,21 @@ class _Drawing:
         x[...] = _a(t[torch.tensor(self._shuffled(t.shape[0]), dtype=torch.int64, device="cpu")])
 
     def permutation(self, x, axis=0):
+        _first("permutation", axis)
         if isinstance(x, int):
             return _a(torch.tensor(self._shuffled(x), dtype=torch.int64, device="cpu"))
         t = _t(x)
         return _a(t[torch.tensor(self._shuffled(t.shape[0]), dtype=torch.int64, device="cpu")])
+
+
+def _first(function, axis):
+    if axis != 0:
+        raise TypeError(f"numpy.random: argument 'axis' of {function} is not supported by this server: move that axis first")
+
+
+def _wide(function, dtype, kind):
+    if _dtype(dtype) != kind:
+        raise TypeError(f"numpy.random: argument 'dtype' of {function} is not supported by this server: convert what it returns")
 
 
 def _words(seed):
@@ -508,9 +523,13 @@ class Generator(_Drawing):
         return chosen
 
     def random(self, size=None, dtype=float, out=None):
+        _wide("random", dtype, torch.float64)
+        if out is not None:
+            raise TypeError("numpy.random: argument 'out' of random is not supported by this server: bind what is returned")
         return _shaped([self._double() for _ in range(_count(size))], size)
 
     def integers(self, low, high=None, size=None, dtype=int, endpoint=False):
+        _wide("integers", dtype, torch.int64)
         if high is None:
             low, high = 0, low
         low, high = int(low), int(high) + bool(endpoint)

@@ -178,8 +178,9 @@ impl Steps for Scan {
 /// Methods by name. The functions of the module of the same names take the pattern first.
 pub const METHODS: &[(&str, MethodFn)] = &[
     ("findall", |machine, receiver, args| {
-        let (pattern, subject) = subject(machine, receiver, args, "findall")?;
-        let mut scan = Scan::new(pattern, &subject)?;
+        let pattern = of(receiver)?;
+        let (subject, start) = window(machine, args, "findall")?;
+        let mut scan = Scan { next: Some(start), ..Scan::new(pattern, &subject)? };
         let all = List::new(Vec::new());
         while let Some(found) = scan.step(machine)? {
             let empty = Value::from("");
@@ -194,8 +195,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
         Ok(Value::List(Rc::new(all)).into())
     }),
     ("finditer", |machine, receiver, args| {
-        let (pattern, subject) = subject(machine, receiver, args, "finditer")?;
-        iterator(machine, "callable_iterator", Scan::new(pattern, &subject)?)
+        let (subject, start) = window(machine, args, "finditer")?;
+        let scan = Scan { next: Some(start), ..Scan::new(of(receiver)?, &subject)? };
+        iterator(machine, "callable_iterator", scan)
     }),
     ("fullmatch", |machine, receiver, args| once(machine, receiver, args, "fullmatch", Anchor::Whole)),
     ("match", |machine, receiver, args| once(machine, receiver, args, "match", Anchor::Start)),
@@ -247,15 +249,6 @@ fn window(machine: &Machine, args: Args, name: &str) -> Result<(Rc<str>, usize),
         None => 0,
     };
     Ok((subject, start))
-}
-
-fn subject<'a>(
-    machine: &Machine,
-    receiver: &'a Value,
-    args: Args,
-    name: &str,
-) -> Result<(&'a Pattern, Rc<str>), Raise> {
-    Ok((of(receiver)?, window(machine, args, name)?.0))
 }
 
 fn once(machine: &Machine, receiver: &Value, args: Args, name: &str, anchor: Anchor) -> HostResult {
