@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -59,28 +60,30 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
 
 /// A model that is loaded already, and what its weights were then.
 struct Kept {
-    of: (String, DType, Device),
+    of: (String, DType),
     model: Rc<Transformer>,
     scrub: Scrub,
 }
 
 thread_local! {
-    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+    /// They stay until the process ends: libtorch's own variables of a thread may be gone before these would be dropped, and
+    /// tensors need them then.
+    static KEPT: RefCell<ManuallyDrop<Vec<Kept>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// Returns a test model that each thread loads once, and so each test, for engines that come one after another.
+/// Returns a test model on the CPU that each thread loads once, and so each test, for engines that come one after another.
 ///
 /// # Panics
 /// When it is not there, or whoever computed with it before has changed a weight.
 #[must_use]
-pub fn kept(name: &str, dtype: DType, device: Device) -> Rc<Transformer> {
-    let of = (name.to_owned(), dtype, device);
+pub fn kept(name: &str, dtype: DType) -> Rc<Transformer> {
+    let of = (name.to_owned(), dtype);
     KEPT.with_borrow_mut(|all| {
         if let Some(kept) = all.iter_mut().find(|kept| kept.of == of) {
             kept.assert_unchanged();
             return Rc::clone(&kept.model);
         }
-        let mut model = load_as(name, dtype, device);
+        let mut model = load_as(name, dtype, Device::CPU);
         let scrub = model.scrub().unwrap_or_else(|error| panic!("{error}"));
         let model = Rc::new(model);
         all.push(Kept { of, model: Rc::clone(&model), scrub });
@@ -171,5 +174,5 @@ pub fn weights(folder: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(Interleaver::over(kept(name, DType::Float32, Device::CPU), Settings::default()))
+    Box::new(Interleaver::over(kept(name, DType::Float32), Settings::default()))
 }
