@@ -332,7 +332,9 @@ impl Iteration for Until {
         let ended = Rc::clone(&self.ended);
         later(async move {
             let value = match machine.call(&function, Args::default()).await {
-                Ok(value) if operators::same_or_equal(&machine, &value, &sentinel).await? => Err(Raise::stop_iteration()),
+                Ok(value) if operators::same_or_equal(&machine, &value, &sentinel).await? => {
+                    Err(Raise::stop_iteration())
+                }
                 result => result,
             };
             if let Err(raise) = &value {

@@ -363,7 +363,9 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
         value => match like(machine, value) {
             Err(raise) if raise.is(Kind::TypeError) => {
                 let name = types::type_name(value);
-                return Err(Raise::type_error(format!("argument should be integer or bytes-like object, not '{name}'")));
+                return Err(Raise::type_error(format!(
+                    "argument should be integer or bytes-like object, not '{name}'"
+                )));
             }
             wanted => wanted?,
         },
@@ -394,7 +396,8 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
         };
         return Ok(Value::Int(found as i64).into());
     }
-    let found = if matches!(name, "rfind" | "rindex") { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
+    let found =
+        if matches!(name, "rfind" | "rindex") { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
     match found {
         Some(position) => Ok(Value::Int((start + position) as i64).into()),
         None if matches!(name, "index" | "rindex") => Err(Raise::value_error("subsection not found")),
@@ -451,14 +454,17 @@ fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let separator = of(receiver, "join")?;
     with_items(machine, args.one("bytes.join")?, move |machine, items| {
-        let part = |(position, item): (usize, &Value)| match (&operators::plain(item), bytearray::bytes_of(machine, item)) {
-            (Value::Bytes(part), _) => Ok(Rc::clone(part)),
-            (_, Some(part)) => part,
-            _ => {
-                let name = types::type_name(item);
-                Err(Raise::type_error(format!("sequence item {position}: expected a bytes-like object, {name} found")))
-            }
-        };
+        let part =
+            |(position, item): (usize, &Value)| match (&operators::plain(item), bytearray::bytes_of(machine, item)) {
+                (Value::Bytes(part), _) => Ok(Rc::clone(part)),
+                (_, Some(part)) => part,
+                _ => {
+                    let name = types::type_name(item);
+                    Err(Raise::type_error(format!(
+                        "sequence item {position}: expected a bytes-like object, {name} found"
+                    )))
+                }
+            };
         let parts = items.iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let total = total.saturating_add(separator.len().saturating_mul(items.len()));
