@@ -1167,3 +1167,286 @@ try:
     dataclasses.replace(3)
 except TypeError as error:
     print(type(error).__name__, type(error).__module__, isinstance(error, Exception))
+#### enumerations: values to come, aliases and what is refused
+from enum import Enum, IntEnum, Flag, IntFlag, StrEnum, auto, unique
+class Pair(Enum):
+    a = auto(), auto()
+    b = auto(), 'text'
+    c = 7, auto()
+print(list(Pair))
+class Dupes(Enum):
+    first = primero = auto()
+    second = auto()
+    third = auto()
+print(list(Dupes), Dupes.__members__)
+class Bits(Flag):
+    A = B = auto()
+    C = auto()
+print(list(Bits), Bits.B)
+class FromNew(Enum):
+    def __new__(cls, value, *args):
+        made = object.__new__(cls)
+        made._value_ = value
+        made.args = args
+        return made
+    red = 1, 'r'
+    green = 2, 'g'
+    rouge = 1, 'x'
+print(list(FromNew), FromNew.red.args, FromNew(2), FromNew.rouge)
+class Counted(Enum):
+    def __new__(cls):
+        made = object.__new__(cls)
+        made._value_ = len(cls.__members__) + 1
+        return made
+class Color(Counted):
+    red = ()
+    green = ()
+    blue = ()
+print(list(Color), Color(3), Color.green.value)
+class Text(str, Enum):
+    def __new__(cls, value, label):
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.label = label
+        return made
+    ONE = 'one', 'The first'
+    TWO = 'two', 'The second'
+print(list(Text), Text('two').label, Text.ONE == 'one', Text.ONE.upper())
+class IntNew(int, Enum):
+    def __new__(cls, value, description=''):
+        made = int.__new__(cls, value)
+        made._value_ = value
+        made.description = description
+        return made
+    LOW = (1, 'low')
+    HIGH = (9, 'high')
+print(list(IntNew), IntNew.HIGH.description, IntNew(1), IntNew.HIGH + 1)
+class Made(float, Enum):
+    PI = 3.25
+print(Made.fromhex('0x1.ap+1'), Made(3.25))
+def tried(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+def again():
+    class Twice(Enum):
+        x = 1
+def sunder():
+    class Sunder(Enum):
+        _bad_ = 1
+def two():
+    class Both(str, int, Enum):
+        a = 1
+def order():
+    class Order(Enum):
+        _order_ = 'a b'
+        b = 1
+        a = 2
+def ordered():
+    class Order(Enum):
+        _order_ = 'a b'
+        a = 1
+        b = 2
+    return list(Order)
+def initialised():
+    class Init(Enum):
+        def __init__(self, a): raise ValueError(a)
+        x = 1
+def extended():
+    class More(Color):
+        pink = ()
+def mro():
+    class M(Enum):
+        mro = 1
+for f in (sunder, order, ordered, extended): tried(f)
+tried(lambda: Color['pink'])
+tried(lambda: Color(9))
+def assign(): Color.red = 1
+tried(assign)
+class Planet(Enum):
+    EARTH = (5.9, 6.3)
+    MARS = (0.6, 3.3)
+    def __init__(self, mass, radius): self.mass, self.radius = mass, radius
+    @property
+    def ratio(self): return round(self.mass / self.radius, 3)
+print(Planet.EARTH.ratio, Planet.MARS, Planet((0.6, 3.3)))
+class Perm(IntFlag):
+    X = 1
+    W = 2
+    R = 4
+print(Perm.R | Perm.X, repr(Perm.R | Perm.X), f'{Perm.R | Perm.X}', (Perm.R | Perm.X).name, str(Perm.R), Perm.R in (Perm.R | Perm.X), ~Perm.R)
+class Shape(Flag):
+    A = auto(); B = auto(); AB = A | B
+print(Shape.A | Shape.B, Shape.AB, list(Shape.AB), ~Shape.A, Shape(0), Shape.A in Shape.AB)
+#### where a pattern's flags hold
+import re
+for pattern, text in [('(?a)\\w+', 'äb'), ('(?a:\\w)\\w', 'aä'), ('(?a:\\w)', 'ä'), ('(?i:a)b', 'AB'), ('(?i:a)b', 'Ab'), ('(?i)a(?-i:b)', 'AB'), ('(?i)a(?-i:b)', 'Ab'), ('(?s).', '\n'), ('(?s:.).', '\n\n'),
+                      ('(?m)^b', 'a\nb'), ('(?x) a b # c', 'ab'), ('(?x: a) b', 'a b'), ('(?u:\\w)', 'ä'), ('(?i)ſ', 's'), ('(?ai)[k]', 'K'), ('(?a)\\s', '\u2003'), ('(?a)\\d', '٣'), ('\\d', '٣'), ('(?a)[^\\w]', 'ä')]:
+    try:
+        p = re.compile(pattern)
+        print(repr(pattern), p.search(text), repr(p.flags), p)
+    except re.error as e: print(repr(pattern), 'error', e)
+for flags in (re.A, re.A | re.I, re.I, re.M | re.S, re.X, 0):
+    p = re.compile('\\w[a-k]', flags)
+    print(p.findall('äk aK kk'), p, repr(p.flags), type(p.flags))
+for attempt in (lambda: re.compile('a(?i)b'), lambda: re.compile('(?au)a'), lambda: re.compile('(?a)a', re.U), lambda: re.compile('(?-i:a', 0), lambda: re.compile('(?i-i:a)'), lambda: re.compile('(?L)a'), lambda: re.compile('(?<=a+)b'), lambda: re.compile('(?<=ab|c)d'), lambda: re.compile('a**')):
+    try: print(attempt())
+    except Exception as e: print(type(e).__name__, e)
+#### groups that match nothing, and references back
+import re
+for pattern, text in [('(?:(x)|(y))*', 'xy'), ('(a)|b', 'b'), ('(a*)+', 'b'), ('(?:a|(b))*', 'ab'), ('(a)?(b)?(c)', 'ac'), ('(a|b)*?c', 'abc'), 
+                      ('(?P<q>[\'"]).*?(?P=q)', 'x "it\'s" y'), ('(a)\\1', 'aa'), ('(a)?\\1b', 'b'), ('(a*)\\1', 'aaa'), ('(?i)(a)\\1', 'aA'), ('(\\w+) \\1', 'the the'), ('(.)(.)\\2\\1', 'abba'), ('(?:(a)|b)\\1', 'ba'), ('^(a)?(?(1)b|c)$', 'ab'), ('^(a)?(?(1)b|c)$', 'c'), ('^(a)?(?(1)b|c)$', 'bb'), ('(?:a?)*?$', 'aa'), ('(?:)*', 'a'), ('(|a)*', 'aa'), ('(|a)+', 'aa'), ('x*', 'axb'), ('(a)(?=(b))', 'ab')]:
+    try:
+        m = re.search(pattern, text)
+        print(repr(pattern), m and (m.group(), m.groups(), m.span(), m.lastindex))
+    except re.error as e: print(repr(pattern), 'error', e)
+print(re.sub('(a)|b', r'[\1]', 'ab'), re.sub('x*', '-', 'abxd'), re.split('(x)|(y)', 'axbyc'), re.findall('(a)|(b)', 'ab'), re.split('x*', 'axbc'))
+#### copies as classes say how
+import copy
+class R:
+    def __init__(self, a): self.a = a
+    def __reduce__(self): return (R, (self.a + ['reduced'],))
+    def __repr__(self): return f'R({self.a})'
+class Same:
+    def __reduce__(self): return 'Same'
+class Ex:
+    def __reduce_ex__(self, protocol): return (Ex, (), {'state': protocol})
+class Stateful:
+    def __init__(self): self.x, self.y = [1], 2
+    def __getstate__(self): return {'x': self.x}
+    def __setstate__(self, state): self.x, self.y = state['x'], 'set'
+class Only:
+    def __init__(self): self.x = [1]; self.y = 2
+    def __getstate__(self): return {'x': self.x}
+class Sets:
+    def __init__(self): self.x = [1]
+    def __setstate__(self, state): self.state = state
+class New:
+    def __new__(cls, a, b=0):
+        made = object.__new__(cls); made.pair = (a, b); return made
+    def __getnewargs__(self): return self.pair
+class Items(list):
+    def __reduce__(self): return (Items, (), None, iter(self), None)
+class Maps(dict):
+    def __init__(self, tag='t'): self.tag = tag
+class Refuses:
+    def __reduce_ex__(self, protocol): raise TypeError('no copies')
+r = R([1])
+print(copy.copy(r), copy.deepcopy(r), copy.copy([r])[0] is r, copy.deepcopy([r, r])[0])
+s = Same()
+print(copy.copy(s) is s, copy.deepcopy(s) is s, copy.copy(Ex()).__dict__, copy.deepcopy(Ex()).__dict__)
+t = Stateful()
+c, d = copy.copy(t), copy.deepcopy(t)
+print(c.x is t.x, c.y, d.x is t.x, d.x, d.y)
+c, d = copy.copy(Only()), copy.deepcopy(Only())
+print(c.__dict__, d.__dict__)
+print(copy.copy(Sets()).__dict__, copy.deepcopy(Sets()).__dict__)
+n = copy.copy(New(1, 2))
+print(n.pair, copy.deepcopy(New([3])).pair)
+i = Items([1, [2]])
+print(copy.copy(i), type(copy.copy(i)), copy.deepcopy(i)[1] is i[1])
+m = Maps('u'); m['k'] = [1]
+print(copy.copy(m), copy.copy(m).tag, copy.deepcopy(m), copy.copy(m)['k'] is m['k'])
+for f in (copy.copy, copy.deepcopy):
+    try: print(f(Refuses()))
+    except Exception as e: print(type(e).__name__, e)
+class HasCopy:
+    def __copy__(self): return 'copied'
+    def __deepcopy__(self, memo): return 'deep'
+print(copy.copy(HasCopy()), copy.deepcopy(HasCopy()))
+#### functions for classes of arguments, and for unions of them
+from functools import singledispatch, singledispatchmethod
+import collections.abc as c
+import numbers
+@singledispatch
+def f(x): return 'base'
+@f.register
+def _(x: int): return 'integral'
+@f.register
+def _(x: float | complex): return 'inexact'
+print(f([]), f({}), f('s'), f(1), f(True), f(1.5), f(2j), f(None), f((1,)), f(iter([])))
+print(isinstance(1, numbers.Number), isinstance(1.5, numbers.Real), isinstance(1, numbers.Rational), isinstance(1j, numbers.Complex), isinstance(1j, numbers.Real), isinstance('1', numbers.Number), isinstance(True, numbers.Integral),
+      isinstance('1', numbers.Number))
+class T:
+    @singledispatchmethod
+    def m(self, x): return 'other'
+    @m.register
+    def _(self, x: int): return f'int {x}'
+    @m.register(str)
+    def _(self, x): return f'str {x}'
+print(T().m(1), T().m('a'), T().m(2.5))
+try: f.register(list[int], lambda x: 1)
+except TypeError as e: print(e)
+#### templates and wrapped text
+from string import Template
+import textwrap
+class Amp(Template):
+    delimiter = '&'
+    idpattern = '[a-z][a-z0-9]*'
+print(Amp('this &gift is for &{who} &&').substitute(gift='bud', who='you'), Amp('&gift $x').safe_substitute(), Amp('&A').safe_substitute(a=1))
+class Brace(Template):
+    braceidpattern = '[A-Z]+'
+class Flags(Template):
+    flags = 0
+class Own(Template):
+    pattern = r"""\<\<(?:(?P<escaped>escape)|(?P<named>[a-z]+)\>\>|(?P<braced>[A-Z]+)\>\>|(?P<invalid>))"""
+for make in (lambda: Brace('$who ${WHO}').substitute(who='a', WHO='b'), lambda: Flags('$who $Who').safe_substitute(who='a'), lambda: Own('<<a>> <<B>>').substitute(a=1, B=2), lambda: Template('$').substitute(), lambda: Template('a $b ${c} $$ $1').get_identifiers(), lambda: Template('$a ${b}').is_valid(), lambda: Template('$ {a').is_valid()):
+    try: print(make())
+    except Exception as e: print(type(e).__name__, e)
+for text in ("this-is-a-useful-feature-for-reformatting-posts-from-tim-peters'ly", "well-known e-mail -- a dash--two a-b-c--d 2-3 x-1 --option -v", "Hello there -- you goof-ball, use the -b option! 2023-01-02 foo-bar-baz"):
+    for width in (10, 24, 39):
+        print(textwrap.wrap(text, width), textwrap.wrap(text, width, break_on_hyphens=False))
+#### pretty printing of subclasses, deques and dataclasses
+from pprint import pformat
+from collections import deque, OrderedDict, defaultdict, Counter, ChainMap, UserDict
+from dataclasses import dataclass, field
+from types import SimpleNamespace, MappingProxyType
+class set2(set): pass
+class set3(set):
+    def __repr__(self): return 'own'
+class frozen2(frozenset): pass
+class list2(list): pass
+class dict2(dict): pass
+class tuple2(tuple): pass
+@dataclass
+class D1:
+    txt: str
+    vals: list = field(default_factory=list)
+@dataclass
+class D2:
+    a: int = 1
+    def __repr__(self): return "custom repr that doesn't fit within pprint width"
+@dataclass
+class D3:
+    a: object = None
+    b: int = 1
+for value in (set2(range(7)), set3(range(7)), frozen2(range(7)), frozenset(range(7)), list2(range(10)), dict2(a=1, b=2), tuple2(range(9)), deque(), deque(maxlen=7), deque(['the', 'quick', 'brown'], maxlen=7), deque(['the', 'quick']), D1('text', list(range(9))), D2(),
+              SimpleNamespace(the=0, quick=1, brown=2), b'abcdefghijklmnopqrstuvwxyz', bytearray(b'abcdefghijklmnopqrstuvwxyz'), 'a long string that is wrapped somewhere', OrderedDict([('b', 1), ('a', [1, 2, 3])]), defaultdict(list, {'a': [1, 2, 3], 'bc': []}), Counter('abracadabra'),
+              [D2(), {'k': D1('x')}], {'b': 1, 'a': {2, 1}}, frozenset()):
+    print(pformat(value, width=20))
+d = D3(); d.a = d
+print(pformat(d, width=12))
+#### names of classes inside functions
+from dataclasses import dataclass, make_dataclass
+from collections import namedtuple
+from enum import Enum
+def outer():
+    @dataclass
+    class Inner:
+        x: int = 1
+        class Deep: pass
+    class Level(Enum):
+        LOW = 1
+    class Holder:
+        @dataclass
+        class Kept:
+            y: int = 2
+    return Inner, Level, Holder
+Inner, Level, Holder = outer()
+print(Inner(), Inner.__qualname__, repr(Inner), Inner.Deep.__qualname__, Level.LOW, repr(Level), Holder.Kept(), [Holder.Kept(3)])
+try: Level(5)
+except ValueError as e: print(e)
+try: Inner(1, 2)
+except TypeError as e: print(e)
+try: Inner(z=2)
+except TypeError as e: print(e)
+print(Inner(1) == Inner(1), Inner(1) == Holder.Kept(1))

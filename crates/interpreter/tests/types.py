@@ -296,3 +296,226 @@ except StopIteration as e: print('stop', e.value)
 a, b, c = g(); print(a, b, c)
 print(next(x for x in range(10) if x > 4), list(filter(lambda x: x % 2, g())))
 print(list(map(lambda x, y: x * y, g(), range(1, 10))), [list(z) for z in zip(*[g(), g()])])
+#### what a delegated iterator returns and is sent
+class Own:
+    def __init__(self): self.sent = []
+    def __iter__(self): return self
+    def __next__(self):
+        return self.send(None)
+    def send(self, value):
+        self.sent.append(value)
+        if len(self.sent) > 3: raise StopIteration(('end', self.sent))
+        return len(self.sent)
+def outer(inner):
+    got = yield from inner
+    print('returned', got)
+    return got
+def drive(generator, *sent):
+    try:
+        for value in sent: print('yielded', generator.send(value))
+    except StopIteration as e: print('stopped', e.value)
+    except Exception as e: print(type(e).__name__, e)
+drive(outer(Own()), None, 1, (2, 3), 'x')
+class Plain:
+    def __init__(self): self.n = 0
+    def __iter__(self): return self
+    def __next__(self):
+        self.n += 1
+        if self.n > 2: raise StopIteration(42)
+        return self.n
+drive(outer(Plain()), None, None, None)
+drive(outer(Plain()), None, 'sent')
+drive(outer([1, 2]), None, None, None)
+drive(outer(range(3)), None, 'sent')
+class Thrown(Plain):
+    def throw(self, kind, value=None, trace=None):
+        print('thrown', kind, value)
+        if self.n > 1: raise StopIteration('ended by throw')
+        self.n += 1
+        return 'from throw'
+    def close(self): print('closed')
+g = outer(Thrown())
+print(next(g), g.throw(ValueError('a')))
+try: g.throw(ValueError('b'))
+except StopIteration as e: print('stopped', e.value)
+g = outer(Thrown())
+next(g)
+g.close()
+g = outer(Plain())
+next(g)
+try: g.throw(KeyError('k'))
+except KeyError as e: print('KeyError', e)
+g = outer(Plain())
+next(g)
+g.close()
+def tuples():
+    got = None
+    while True: got = yield got
+def through(): yield from tuples()
+g = through()
+next(g)
+print(g.send((1, 2, 3)), g.send(()), g.send([1]))
+def raises():
+    yield 1
+    raise StopIteration('no')
+try: list(outer(raises()))
+except RuntimeError as e: print('RuntimeError', e)
+#### iterators that are at their end stay there
+class Sequence:
+    def __init__(self): self.n = 3
+    def __getitem__(self, i):
+        if i >= self.n: raise IndexError(i)
+        return i
+s = Sequence()
+i = iter(s)
+print(list(i))
+s.n = 9
+print(list(i), next(i, 'end'))
+state = [0]
+def count():
+    state[0] += 1
+    return state[0]
+i = iter(count, 4)
+print(list(i), list(i), next(i, 'end'), state)
+def stops():
+    state[0] += 1
+    if state[0] > 8: raise StopIteration
+    return state[0]
+i = iter(stops, 100)
+print(list(i))
+state[0] = 0
+print(list(i), state)
+class Fails:
+    def __getitem__(self, i):
+        if i == 1: raise ValueError(i)
+        if i > 3: raise StopIteration
+        return i
+i = iter(Fails())
+print(next(i))
+try: next(i)
+except ValueError as e: print('ValueError', e)
+def recurses():
+    global it
+    if it is None: return 1
+    saved, it = it, None
+    try:
+        list(saved)
+        return 0
+    finally: it = saved
+l = [1, 2]
+i = iter(l)
+print(list(i))
+l.append(3)
+print(list(i))
+#### keys that change while a dict is gone through
+def go(d, change, view=None):
+    try:
+        for k in (d if view is None else view(d)):
+            print(k, end=' ')
+            change(d, k)
+        print('ended')
+    except RuntimeError as e: print('RuntimeError', e)
+def put_again(d, k):
+    v = d.pop(0)
+    d[0] = v
+go({0: 1}, put_again)
+go({0: 1}, put_again, dict.items)
+go({0: 1}, put_again, dict.values)
+def grow(d, k): d[k, k] = 1
+go({'a': 1, 'b': 2}, grow)
+def shrink(d, k): d.pop('b', None)
+go({'a': 1, 'b': 2}, shrink)
+def same(d, k): d[k] = 5
+go({'a': 1, 'b': 2}, same)
+d = {1: 1, 2: 2, 3: 3}
+del d[3]
+print(d.popitem(), d, d.popitem(), d)
+try: d.popitem()
+except KeyError as e: print(e)
+d[7] = 7; d[8] = 8
+del d[8]
+d[9] = 9
+print(d, d.popitem(), list(reversed(d)), d)
+s = {1, 2, 3}
+try:
+    for x in s: s.add(x + 10)
+except RuntimeError as e: print(e)
+#### keys of classes beside keys of builtin types
+class Named:
+    def __init__(self, name): self.name = name
+    def __eq__(self, other): return self.name == (other.name if isinstance(other, Named) else other)
+    def __hash__(self): return hash(self.name)
+    def __repr__(self): return f'Named({self.name!r})'
+d = {'a': 1, 2: 2, (1, 'x'): 3, None: 4, 2.5: 5}
+print(d[Named('a')], d[Named(2)], d[Named((1, 'x'))], d[Named(None)], d[Named(2.5)], Named('z') in d, d.get(Named('b'), 'none'))
+d[Named('a')] = 'new'
+print(d, len(d))
+e = {Named('k'): 1, Named(3): 3}
+print(e['k'], e[3], e[3.0], e[True + 2], 'k' in e, 'z' in e, e.get('k'), e.pop('k'), e)
+e[3] = 'three'
+e.setdefault(3, 'no')
+print(e, len(e), 3 in e.keys(), (3, 'three') in e.items())
+del e[3]
+print(e)
+print({Named(1), 1, Named(2)} == {1, 2}, len({Named(1), 1, 1.0, Named(1)}), 1 in {Named(1)}, Named(1) in {1}, Named(1) in frozenset([1, 2]))
+s = {Named(1), Named('b')}
+s.add(1); s.add('b'); s.discard('b')
+print(s, {Named('a')} | {'a'}, {Named('a')} & {'a', 'b'}, {'a', 'b'} - {Named('a')}, {Named('a')} <= {'a', 'b'}, {'a'} ^ {Named('a')})
+print({Named('a'): 1} == {'a': 1}, {'a': 1} == {Named('a'): 1}, {Named('a'): 1} | {'a': 2}, dict([(Named('a'), 1), ('a', 2)]), {'a': 1, Named('a'): 3})
+class Bad:
+    def __eq__(self, other): raise ValueError('compared')
+    def __hash__(self): return 1
+for attempt in (lambda: {Bad(): 1} == {1: 1}, lambda: {1: 1}[Bad()], lambda: {Bad(): 1}[1], lambda: 1 in {Bad()}, lambda: {Bad(), 1}, lambda: {1: 2, Bad(): 1}):
+    try: print(attempt())
+    except ValueError as e: print('ValueError', e)
+#### classes of dicts make their own kind
+from collections import OrderedDict, defaultdict, Counter
+class D(dict): pass
+class O(OrderedDict): pass
+class Given(dict):
+    def __init__(self): self['first'] = 0
+print(type(D.fromkeys('ab')), D.fromkeys('ab'), type(O.fromkeys('ab', 1)), type(OrderedDict.fromkeys('a')), Given.fromkeys('ab', 2))
+print(type(defaultdict.fromkeys('ab')), defaultdict.fromkeys('ab'))
+o, p = OrderedDict(a=1), {'b': 2}
+print(o | p, p | o, o | OrderedDict(b=3), type(D(a=1) | p), type(p | D(a=1)))
+print(defaultdict(int, a=1) | p, p | defaultdict(int, a=1), Counter('ab') | Counter('b'))
+o |= p
+print(o, dict(o) | {})
+#### what int and float take
+class Float:
+    def __init__(self, value): self.value = value
+    def __float__(self): return self.value
+    def __int__(self): return self.value
+class Index:
+    def __init__(self, value): self.value = value
+    def __index__(self): return self.value
+class I(int): pass
+class F(float): pass
+class Doubles(int):
+    def __int__(self): return 42
+class DoublesFloat(float):
+    def __float__(self): return 42.5
+for make in (lambda: float(Float(3)), lambda: float(Float('1')), lambda: float(Float(True)), lambda: float(Float(2.5)), lambda: int(Float(2.5)), lambda: int(Float('3')),
+             lambda: int(Float(7)), lambda: float(Index(3)), lambda: int(Index(3)), lambda: int(Index('a')), lambda: float(Index(2.5)), 
+             lambda: type(int(I(5))), lambda: type(float(F(5))), lambda: int(Doubles(7)), lambda: float(DoublesFloat(7)),
+             lambda: int(True), lambda: float(10 ** 400), lambda: [1, 2][Index(1)], lambda: int([]),
+             lambda: 'a' * Index(3), lambda: [1] * Index(2), lambda: Index(2) * (1,), lambda: b'a' * Index(2)):
+    try: print(repr(make()))
+    except Exception as e: print(type(e).__name__, e)
+for spec in ('', '>12', '.1f', '.3', 'e', 'g', '+', '012.1f'):
+    for number in (complex(-0.0, 2), complex(0, 2), complex(-0.0, -0.0), 1.5 - 2j, complex(0.0, -0.0), complex(float('nan'), float('inf'))):
+        try: print(format(number, spec), end=' ')
+        except ValueError as e: print(e, end=' ')
+    print()
+#### parts of bytes
+b = b'a b  c d '
+print(b.split(), b.split(None, 1), b.split(None, 2), b.split(maxsplit=1), b.rsplit(None, 1), b.rsplit(None, 2), b'  a  '.split(None, 0), b' a b'.rsplit(None, 0))
+print(b'a|b|c'.split(b'|', 1), b'a\x0bb\x0cc\x1cd\x85e'.split(), bytearray(b' a b c').split(None, 1), bytearray(b'a b').rsplit(), b''.split(), b''.split(b'a'))
+for f in (lambda: b'abc'.find(98), lambda: b'abcb'.rfind(98), lambda: b'abca'.count(97), lambda: b'abc'.index(99), lambda: b'abca'.rindex(97), lambda: b'abc'.count(b''), lambda: b'abc'.find(b'', 3), lambda: b'abc'.find(b'', 4),
+          lambda: b'abc'.rfind(b''), lambda: b'abca'.count(97, 1), lambda: b'abc'.find(300), lambda: b'abc'.find('a'), lambda: b'abc'.find(-1), lambda: b'abc'.index(100), lambda: bytearray(b'abc').find(98), lambda: bytearray(b'abca').count(97), lambda: bytearray(b'abca').rindex(97),
+          lambda: 97 in b'abc', lambda: b'bc' in b'abc', lambda: b'a b'.split('a'), lambda: b'a'.split(b''), lambda: b'abc'.find(b'c', -1), lambda: b'abc'.count(b'c', -1, None), lambda: b'abc'.index(True)):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+class B(bytes): pass
+print(type(B.fromhex('6162')), B.fromhex('61 62') == b'ab', type(bytes.fromhex('61')))
+print(b','.join([B(b'a'), bytearray(b'c')]))

@@ -23,8 +23,8 @@ pub fn with_key(
     go_on: impl FnOnce(&Machine, &Rc<Dict>, Key, Value) -> HostResult + 'static,
 ) -> HostResult {
     match Key::of(machine, &value)? {
-        Keyed::Now(key) => go_on(machine, &dict, key, value),
-        Keyed::Ask => {
+        Keyed::Now(key) if !dict.may_equal(&key) => go_on(machine, &dict, key, value),
+        _ => {
             let machine = machine.clone();
             later(async move {
                 let key = resolve(&machine, &dict, &value).await?;
@@ -195,5 +195,5 @@ async fn pair(machine: &Machine, element: &Value, position: usize) -> Result<(Va
 /// # Errors
 /// `TypeError` for what cannot be hashed; what user code raises.
 pub async fn resolve(machine: &Machine, dict: &Dict, value: &Value) -> Result<Key, Raise> {
-    key::resolve(machine, value, |hash| dict.candidates(hash)).await
+    key::resolve(machine, value, |key| dict.may_equal(key), |hash| dict.candidates(machine, hash)).await
 }

@@ -49,8 +49,8 @@ pub fn with_key(
     go_on: impl FnOnce(&Machine, &Rc<Set>, Key, Value) -> HostResult + 'static,
 ) -> HostResult {
     match Key::of(machine, &value)? {
-        Keyed::Now(key) => go_on(machine, &set, key, value),
-        Keyed::Ask => {
+        Keyed::Now(key) if !set.may_equal(&key) => go_on(machine, &set, key, value),
+        _ => {
             let machine = machine.clone();
             later(async move {
                 let key = resolve(&machine, &set, &value).await?;
@@ -170,14 +170,16 @@ pub fn compare(machine: &Machine, operator: Operator, left: &Set, right: &Set) -
 /// Makes a set of any iterable, its user keys resolved against those of another.
 async fn as_set(machine: &Machine, value: Value, against: Option<&Rc<Set>>) -> Result<Rc<Set>, Raise> {
     let items = match &value {
-        Value::Set(set) if against.is_none() || !set.has_user_keys() => return Ok(Rc::clone(set)),
+        Value::Set(set) if against.is_none_or(|other| !set.has_user_keys() && !other.has_user_keys()) => {
+            return Ok(Rc::clone(set));
+        }
         value => operators::collect(machine, value).await?,
     };
     let set = Rc::new(Set::new(false));
     for item in items {
         machine.charge_fuel(1)?;
         let mut key = resolve(machine, &set, &item).await?;
-        if let (Key::User(..), Some(against)) = (&key, against) {
+        if let Some(against) = against {
             let known = resolve(machine, against, &item).await?;
             if against.contains(&known) {
                 key = known;
@@ -364,8 +366,8 @@ fn add_all(machine: &Machine, set: Rc<Set>, items: Items) -> HostResult {
     while let Some(item) = waiting.next() {
         machine.charge_fuel(1)?;
         match Key::of(machine, &item)? {
-            Keyed::Now(key) => set.insert(machine, key, item)?,
-            Keyed::Ask => {
+            Keyed::Now(key) if !set.may_equal(&key) => set.insert(machine, key, item)?,
+            _ => {
                 let machine = machine.clone();
                 return later(async move {
                     for item in std::iter::once(item).chain(waiting) {
@@ -382,5 +384,5 @@ fn add_all(machine: &Machine, set: Rc<Set>, items: Items) -> HostResult {
 }
 
 async fn resolve(machine: &Machine, set: &Set, value: &Value) -> Result<Key, Raise> {
-    key::resolve(machine, value, |hash| set.candidates(hash)).await
+    key::resolve(machine, value, |key| set.may_equal(key), |hash| set.candidates(machine, hash)).await
 }

@@ -41,6 +41,7 @@ pub(super) fn find(machine: &Machine, class: &Rc<Class>, name: &str) -> Result<O
             if let Some(kind) = class.builtin()
                 && let Some(value) = of_type(machine, kind, name)
             {
+                let value = if MAKERS.contains(&name) { making(class, name, value) } else { value };
                 return Ok(Some(value.into()));
             }
             let Some(host) = class.host() else { return Ok(None) };
@@ -51,6 +52,40 @@ pub(super) fn find(machine: &Machine, class: &Rc<Class>, name: &str) -> Result<O
         }
     };
     Ok(Some(value.into()))
+}
+
+/// Class methods of builtin types that make objects: of the class that they are called on.
+const MAKERS: [&str; 3] = ["fromkeys", "fromhex", "from_bytes"];
+
+/// Has what a builtin type's method makes be an object of a class that inherits it.
+fn making(class: &Rc<Class>, name: &str, function: Value) -> Value {
+    let class = Value::Class(Rc::clone(class));
+    if name != "fromkeys" {
+        return Value::native(name, move |machine, args| {
+            let class = class.clone();
+            let made = operators::call(machine, &function, args);
+            operators::then(machine, made, move |machine, made| operators::call(machine, &class, Args::of([made])))
+        });
+    }
+    Value::native(name, move |machine, args| {
+        let mut args = args.between("fromkeys", 1, 2)?.into_iter();
+        let (iterable, value) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
+        let class = class.clone();
+        operators::with_items(machine, iterable, move |machine, keys| {
+            let made = operators::call(machine, &class, Args::default());
+            operators::then(machine, made, move |machine, made| {
+                let machine = machine.clone();
+                operators::later(async move {
+                    for key in keys {
+                        machine.charge_fuel(1)?;
+                        let done = operators::set_item(&machine, &made, &key, value.clone())?;
+                        machine.settle(done).await?;
+                    }
+                    Ok(made)
+                })
+            })
+        })
+    })
 }
 
 fn bases(class: &Rc<Class>) -> Vec<Value> {

@@ -221,18 +221,24 @@ impl Spec {
         if self.code == Some('%') {
             return Err(self.unknown(kind));
         }
+        if self.fill == Some('0') {
+            return Err(Raise::value_error("Zero padding is not allowed in complex format specifier"));
+        }
         if self.align == Some('=') {
             return Err(Raise::value_error("'=' alignment flag is not allowed in complex format specifier"));
         }
         let plain = self.code.is_none() && self.precision.is_none();
+        // With a precision, a part is written as by `g`.
+        let general = Self { code: Some('g'), precision: self.precision, alternate: self.alternate, ..Self::default() };
         let part = |number: f64| -> Result<String, Raise> {
-            let (text, _) = self.digits(number, kind)?;
+            let written = if self.code.is_none() && !plain { &general } else { self };
+            let (text, _) = written.digits(number, kind)?;
             Ok(if plain { text.strip_suffix(".0").map(str::to_owned).unwrap_or(text) } else { text })
         };
         let (first, second) = (part(real)?, part(imaginary)?);
         let sign = if imaginary.is_sign_negative() { "-" } else { "+" };
         let lead = self.sign_of(real.is_sign_negative());
-        let text = match plain && real == 0.0 {
+        let text = match self.code.is_none() && real == 0.0 && real.is_sign_positive() {
             true => format!("{}{second}j", self.sign_of(imaginary.is_sign_negative())),
             false if self.code.is_none() => format!("({lead}{first}{sign}{second}j)"),
             false => format!("{lead}{first}{sign}{second}j"),

@@ -1,5 +1,6 @@
 //! What builtin types other than numbers do with each other.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::evaluation::{format, mapping, set};
@@ -61,20 +62,34 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
         {
             multiply(machine, items, count)
         }
-        (Operator::Mul, items, count) if special(count, "__index__").is_some() => {
+        (Operator::Mul, items, count) | (Operator::Mul, count, items)
+            if special(count, "__index__").is_some() && is_sequence(items) =>
+        {
             multiply(machine, items, &Value::Int(index_fitting(machine, count)?))
         }
         (Operator::Mod, Value::Str(text), arguments) => format::percent(machine, text, arguments),
         (Operator::Mod, Value::Bytes(bytes), arguments) => format::percent_bytes(machine, bytes, arguments),
-        (Operator::BitOr, Value::Dict(left), Value::Dict(_)) => {
-            let merged = Rc::new(left.copy(machine)?);
-            let done = mapping::merge(machine, merged.clone(), Some(right.clone()), Vec::new());
-            then(machine, done, move |_, _| Ok(Value::Dict(merged).into()))
-        }
         (_, Value::Dict(left), Value::Dict(right))
             if left.type_of() == Type::Counter && right.type_of() == Type::Counter =>
         {
             combine_counters(machine, operator, left, right)
+        }
+        (Operator::BitOr, Value::Dict(first), Value::Dict(second)) => {
+            use dict::Kind::{Counter, Default, Ordered, Plain};
+            let kind = match (first.kind(), second.kind()) {
+                (Ordered, _) | (Plain, Ordered) => Ordered,
+                (Default(factory), _) | (Plain, Default(factory)) => Default(RefCell::new(factory.borrow().clone())),
+                (Counter, Ordered) => Ordered,
+                (Counter, Default(factory)) => Default(RefCell::new(factory.borrow().clone())),
+                (Plain | Counter, Plain | Counter) => Plain,
+            };
+            let merged = Rc::new(dict::Dict::of_kind(kind));
+            let (machine, left, right) = (machine.clone(), left.clone(), right.clone());
+            let done = mapping::merge(&machine, Rc::clone(&merged), Some(left), Vec::new());
+            then(&machine, done, move |machine, _| {
+                let done = mapping::merge(machine, Rc::clone(&merged), Some(right), Vec::new());
+                then(machine, done, move |_, _| Ok(Value::Dict(merged).into()))
+            })
         }
         (_, Value::Set(_), Value::Set(_)) => {
             let method = match operator {
@@ -93,9 +108,12 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
     }
 }
 
+fn is_sequence(value: &Value) -> bool {
+    matches!(value, Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Tuple(_))
+}
+
 fn multiply(machine: &Machine, items: &Value, count: &Value) -> HostResult {
-    let is_sequence = matches!(items, Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Tuple(_));
-    if !is_sequence {
+    if !is_sequence(items) {
         return Ok(Outcome::NotImplemented);
     }
     let Some(count) = count.as_int() else {

@@ -1,7 +1,5 @@
 //! Equality, order and hash.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
 use crate::evaluation::{mapping, set};
 use crate::values::exceptions::Kind;
 use crate::values::host::{HostResult, Operator, Outcome};
@@ -174,7 +172,7 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             });
         }
         (S(left), S(right)) => {
-            if left.has_user_keys() && right.has_user_keys() {
+            if left.has_user_keys() || right.has_user_keys() {
                 return Ok(Compared::Ask);
             }
             return Ok(Compared::Answer(set::compare(machine, operator, left, right)?));
@@ -439,11 +437,11 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
             Value::Complex(real, imaginary) => hash::complex(*real, *imaginary).unwrap_or_else(|| place(&value)),
             Value::Str(text) => {
                 ledger::scanned(&machine, text.len() as u64)?;
-                scrambled(text.as_bytes())
+                hash::text(text.as_bytes())
             }
             Value::Bytes(bytes) => {
                 ledger::scanned(&machine, bytes.len() as u64)?;
-                scrambled(bytes)
+                hash::text(bytes)
             }
             Value::Tuple(items) => {
                 let mut hashes = Vec::with_capacity(items.len());
@@ -491,15 +489,5 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
 }
 
 fn place(value: &Value) -> i64 {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    value.identity().hash(&mut hasher);
-    hash::not_minus_one(hasher.finish() as i64)
-}
-
-fn scrambled(bytes: &[u8]) -> i64 {
-    if bytes.is_empty() {
-        return 0;
-    }
-    hash::not_minus_one(BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes) as i64)
+    hash::place(&value.identity())
 }

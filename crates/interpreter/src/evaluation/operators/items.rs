@@ -447,8 +447,13 @@ pub fn index_if_any(machine: &Machine, value: &Value) -> Result<Option<i64>, Rai
         },
         Value::Instance(_) => match special(value, "__index__") {
             Some(method) => match super::at_once(machine, call_special(machine, &method, value, vec![])?)? {
-                Value::Instance(_) => None,
-                number => return index_if_any(machine, &number),
+                number if matches!(plain(&number), Value::Int(_) | Value::Bool(_) | Value::Big(_)) => {
+                    return index_if_any(machine, &plain(&number));
+                }
+                other => {
+                    let name = type_name(&other);
+                    return Err(Raise::type_error(format!("__index__ returned non-int (type {name})")));
+                }
             },
             None => None,
         },

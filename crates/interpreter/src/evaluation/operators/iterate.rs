@@ -1,5 +1,6 @@
 //! Iteration.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
@@ -221,7 +222,7 @@ fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Rais
             if let Some(payload) = payload(value) {
                 return native(machine, &payload);
             } else if special(value, "__getitem__").is_some() {
-                Iterator::new("iterator", ItemIteration { object: value.clone(), next: 0 })
+                Iterator::new("iterator", ItemIteration { object: value.clone(), next: 0, ended: Rc::default() })
             } else {
                 return Err(not_iterable(value));
             }
@@ -370,17 +371,24 @@ impl Iteration for BytesIteration {
 struct ItemIteration {
     object: Value,
     next: i64,
+    ended: Rc<Cell<bool>>,
 }
 
 impl Iteration for ItemIteration {
     fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
+        if self.ended.get() {
+            return Ok(None);
+        }
         let index = Value::Int(self.next);
         self.next += 1;
-        let (machine, object) = (machine.clone(), self.object.clone());
+        let (machine, object, ended) = (machine.clone(), self.object.clone(), Rc::clone(&self.ended));
         let step = later(async move {
             let outcome = get_item(&machine, &object, &index)?;
             match machine.settle(outcome).await {
-                Err(raise) if raise.is(Kind::IndexError) => Err(Raise::stop_iteration()),
+                Err(raise) if raise.is(Kind::IndexError) || raise.is(Kind::StopIteration) => {
+                    ended.set(true);
+                    Err(Raise::stop_iteration())
+                }
                 result => result,
             }
         });

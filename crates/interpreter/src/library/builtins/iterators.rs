@@ -1,5 +1,6 @@
 //! `iter`, `next`, `enumerate`, `zip`, `map`, `filter`, `reversed`, `any`, `all`.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, call_special, iterate, later, special, then};
@@ -312,24 +313,34 @@ pub fn iter(machine: &Machine, args: Args) -> HostResult {
     if !super::is_callable(&function) {
         return Err(Raise::type_error("iter(v, w): v must be callable"));
     }
-    let iteration = Until { function, sentinel };
+    let iteration = Until { function, sentinel, ended: Rc::default() };
     Ok(Value::Iterator(Rc::new(Iterator::new("callable_iterator", iteration))).into())
 }
 
 struct Until {
     function: Value,
     sentinel: Value,
+    ended: Rc<Cell<bool>>,
 }
 
 impl Iteration for Until {
     fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
+        if self.ended.get() {
+            return Ok(None);
+        }
         let (machine, function, sentinel) = (machine.clone(), self.function.clone(), self.sentinel.clone());
+        let ended = Rc::clone(&self.ended);
         later(async move {
-            let value = machine.call(&function, Args::default()).await?;
-            match operators::same_or_equal(&machine, &value, &sentinel).await? {
-                true => Err(Raise::stop_iteration()),
-                false => Ok(value),
+            let value = match machine.call(&function, Args::default()).await {
+                Ok(value) if operators::same_or_equal(&machine, &value, &sentinel).await? => {
+                    Err(Raise::stop_iteration())
+                }
+                result => result,
+            };
+            if let Err(raise) = &value {
+                ended.set(ended.get() || raise.is(Kind::StopIteration));
             }
+            value
         })
         .map(Some)
     }

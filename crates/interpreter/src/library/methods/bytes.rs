@@ -39,6 +39,7 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("replace", replace),
     ("rjust", |machine, receiver, args| padded(machine, receiver, args, "rjust")),
     ("rfind", |machine, receiver, args| search(machine, receiver, args, "rfind")),
+    ("rindex", |machine, receiver, args| search(machine, receiver, args, "rindex")),
     ("rstrip", |machine, receiver, args| strip(machine, receiver, args, "rstrip")),
     ("split", split),
     ("startswith", |machine, receiver, args| affix(machine, receiver, args, "startswith")),
@@ -80,7 +81,7 @@ macro_rules! textual {
 
 pub const TEXTUAL: &[(&str, MethodFn)] = textual![
     "capitalize" "isalnum" "isalpha" "isascii" "isdigit" "islower" "isspace" "istitle" "isupper" "partition" "removeprefix"
-    "removesuffix" "rindex" "rpartition" "rsplit" "swapcase" "title" "zfill"
+    "removesuffix" "rpartition" "rsplit" "swapcase" "title" "zfill"
 ];
 
 /// Calls a method of `str`. Bytes that are no ASCII stand as letters of nobody's, which have no case and are no digits.
@@ -357,13 +358,35 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
             Ok(byte) => Rc::from([byte]),
             Err(_) => return Err(Raise::value_error("byte must be in range(0, 256)")),
         },
-        value => like(machine, value)?,
+        Value::Bool(truth) => Rc::from([u8::from(*truth)]),
+        Value::Big(_) => return Err(Raise::value_error("byte must be in range(0, 256)")),
+        value => match like(machine, value) {
+            Err(raise) if raise.is(Kind::TypeError) => {
+                let name = types::type_name(value);
+                return Err(Raise::type_error(format!(
+                    "argument should be integer or bytes-like object, not '{name}'"
+                )));
+            }
+            wanted => wanted?,
+        },
     };
     let bound = |position: usize, default: usize| match args.get(position) {
         None | Some(Value::None) => Ok(default),
         Some(value) => Ok(sequence::clamp(operators::index_clamped(machine, value)?, bytes.len())),
     };
     let (start, stop) = (bound(1, 0)?, bound(2, bytes.len())?);
+    // Nothing is found past the end, not even no bytes.
+    let past = match args.get(1) {
+        None | Some(Value::None) => false,
+        Some(value) => operators::index_clamped(machine, value)? > bytes.len() as i64,
+    };
+    if past || start > stop {
+        return match name {
+            "count" => Ok(Value::Int(0).into()),
+            "index" | "rindex" => Err(Raise::value_error("subsection not found")),
+            _ => Ok(Value::Int(-1).into()),
+        };
+    }
     let area = bytes.get(start..stop).unwrap_or_default();
     ledger::scanned(machine, 2 * (area.len() + wanted.len()) as u64)?;
     if name == "count" {
@@ -373,10 +396,11 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
         };
         return Ok(Value::Int(found as i64).into());
     }
-    let found = if name == "rfind" { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
+    let found =
+        if matches!(name, "rfind" | "rindex") { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
     match found {
         Some(position) => Ok(Value::Int((start + position) as i64).into()),
-        None if name == "index" => Err(Raise::value_error("subsection not found")),
+        None if matches!(name, "index" | "rindex") => Err(Raise::value_error("subsection not found")),
         None => Ok(Value::Int(-1).into()),
     }
 }
@@ -430,14 +454,17 @@ fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let separator = of(receiver, "join")?;
     with_items(machine, args.one("bytes.join")?, move |machine, items| {
-        let part = |(position, item): (usize, &Value)| match (item, bytearray::bytes_of(machine, item)) {
-            (Value::Bytes(part), _) => Ok(Rc::clone(part)),
-            (_, Some(part)) => part,
-            _ => {
-                let name = types::type_name(item);
-                Err(Raise::type_error(format!("sequence item {position}: expected a bytes-like object, {name} found")))
-            }
-        };
+        let part =
+            |(position, item): (usize, &Value)| match (&operators::plain(item), bytearray::bytes_of(machine, item)) {
+                (Value::Bytes(part), _) => Ok(Rc::clone(part)),
+                (_, Some(part)) => part,
+                _ => {
+                    let name = types::type_name(item);
+                    Err(Raise::type_error(format!(
+                        "sequence item {position}: expected a bytes-like object, {name} found"
+                    )))
+                }
+            };
         let parts = items.iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let total = total.saturating_add(separator.len().saturating_mul(items.len()));
@@ -511,7 +538,15 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     };
     match separator {
         None | Some(Value::None) => {
-            bytes.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).try_for_each(add)?;
+            let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+            let mut rest: &[u8] = &bytes;
+            while let Some(start) = rest.iter().position(|byte| !is_space(byte)) {
+                rest = &rest[start..];
+                let end = if parts.len() < most { rest.iter().position(is_space) } else { None };
+                let end = end.unwrap_or(rest.len());
+                add(&rest[..end])?;
+                rest = &rest[end..];
+            }
         }
         Some(separator) => {
             let separator = like(machine, &separator)?;

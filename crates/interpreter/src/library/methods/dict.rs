@@ -1,5 +1,6 @@
 //! Methods of `dict`.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::evaluation::mapping::{merge, with_key};
@@ -113,15 +114,19 @@ fn update(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
     merge(machine, dict, source, keyword)
 }
 
-/// `dict.fromkeys(iterable, value=None)`.
+/// `dict.fromkeys(iterable, value=None)`, also of the kinds of dict that are none of the program's classes.
 ///
 /// # Errors
 /// What user code raises.
-pub fn fromkeys(machine: &Machine, args: Args) -> HostResult {
+pub fn fromkeys(machine: &Machine, kind: Type, args: Args) -> HostResult {
     let mut args = args.between("fromkeys", 1, 2)?.into_iter();
     let (iterable, value) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
     with_items(machine, iterable, move |machine, items| {
-        let dict = Rc::new(Dict::new());
+        let dict = Rc::new(Dict::of_kind(match kind {
+            Type::OrderedDict => Kind::Ordered,
+            Type::DefaultDict => Kind::Default(RefCell::new(Value::None)),
+            _ => Kind::Plain,
+        }));
         let pairs = items.into_iter().map(|item| Value::tuple(vec![item, value.clone()])).collect();
         let merged = merge(machine, Rc::clone(&dict), Some(Value::list(pairs)), Vec::new());
         operators::then(machine, merged, move |_, _| Ok(Value::Dict(dict).into()))

@@ -56,9 +56,23 @@ pub fn attribute(receiver: &Value, name: &str) -> Option<Value> {
 /// As CPython.
 pub fn construct(machine: &Machine, args: Args) -> HostResult {
     let Some(value) = args.between("float", 0, 1)?.pop() else { return Ok(Value::Float(0.0).into()) };
-    if let Some(method) = operators::special(&value, "__float__").or_else(|| operators::special(&value, "__index__")) {
+    for name in ["__float__", "__index__"] {
+        let Some(method) = operators::special(&value, name) else { continue };
+        let class = types::type_name(&value).into_owned();
         let number = operators::call_special(machine, &method, &value, vec![]);
-        return then(machine, number, |machine, number| Ok(Value::Float(real(machine, &number)?).into()));
+        return then(machine, number, move |machine, number| match (name, operators::plain(&number)) {
+            ("__float__", Value::Float(number)) => Ok(Value::Float(number).into()),
+            ("__index__", whole @ (Value::Int(_) | Value::Bool(_) | Value::Big(_))) => {
+                Ok(Value::Float(real(machine, &whole)?).into())
+            }
+            _ => {
+                let kind = types::type_name(&number);
+                Err(Raise::type_error(match name {
+                    "__float__" => format!("{class}.__float__ returned non-float (type {kind})"),
+                    _ => format!("__index__ returned non-int (type {kind})"),
+                }))
+            }
+        });
     }
     let plain = operators::plain(&value);
     let text = match &plain {

@@ -59,9 +59,20 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         };
         return Ok(parse(machine, &text, base, &plain)?.into());
     }
-    if let Some(method) = ["__int__", "__index__", "__trunc__"].iter().find_map(|name| operators::special(&value, name))
-    {
-        return operators::call_special(machine, &method, &value, vec![]);
+    for name in ["__int__", "__index__", "__trunc__"] {
+        let Some(method) = operators::special(&value, name) else { continue };
+        let number = operators::call_special(machine, &method, &value, vec![]);
+        return operators::then(machine, number, move |machine, number| match operators::plain(&number) {
+            Value::Bool(truth) => Ok(Value::Int(i64::from(truth)).into()),
+            whole @ (Value::Int(_) | Value::Big(_)) => Ok(whole.into()),
+            _ if name == "__trunc__" && operators::special(&number, "__index__").is_some() => {
+                Ok(Value::Int(operators::index_fitting(machine, &number)?).into())
+            }
+            _ => {
+                let (kind, wanted) = (types::type_name(&number), if name == "__trunc__" { "Integral" } else { "int" });
+                Err(Raise::type_error(format!("{name} returned non-{wanted} (type {kind})")))
+            }
+        });
     }
     Ok(match &plain {
         Value::Int(_) | Value::Big(_) => plain,

@@ -39,8 +39,9 @@ pub fn attribute(receiver: &Value, plain: &Value, name: &str) -> Option<Value> {
     match plain {
         Value::Int(_) | Value::Bool(_) | Value::Big(_) => int::attribute(plain, name),
         Value::Float(_) | Value::Complex(..) => float::attribute(plain, name),
-        Value::Dict(dict) if name == "fromkeys" && matches!(dict.type_of(), Type::Dict | Type::OrderedDict) => {
-            Some(Value::native("fromkeys", super::dict::fromkeys))
+        Value::Dict(dict) if name == "fromkeys" && dict.type_of() != Type::Counter => {
+            let kind = dict.type_of();
+            Some(Value::native("fromkeys", move |machine, args| super::dict::fromkeys(machine, kind, args)))
         }
         _ => None,
     }
@@ -59,8 +60,8 @@ pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
             let line = std::iter::successors(Some(kind), |kind| kind.base());
             return Some(Value::tuple(line.map(Value::Type).collect()));
         }
-        (Type::Dict | Type::OrderedDict, "fromkeys") => {
-            return Some(Value::native("fromkeys", super::dict::fromkeys));
+        (Type::Dict | Type::OrderedDict | Type::DefaultDict, "fromkeys") => {
+            return Some(Value::native("fromkeys", move |machine, args| super::dict::fromkeys(machine, kind, args)));
         }
         (Type::Str, "maketrans") => return Some(Value::native("maketrans", string::maketrans)),
         (Type::Bytes, "maketrans") => return Some(Value::native("maketrans", bytes::maketrans)),

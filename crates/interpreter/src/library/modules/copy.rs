@@ -97,6 +97,10 @@ fn deep_copier(host: Value) -> Value {
     })
 }
 
+/// Methods by which a class says how its objects are copied.
+const OWN_WAYS: [&str; 6] =
+    ["__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs_ex__", "__getnewargs__"];
+
 /// One `deepcopy`, as deep as it goes.
 struct Copying {
     machine: Machine,
@@ -178,6 +182,9 @@ impl Copying {
                 Some(method) => machine.call(&method, Args::of([Value::Dict(Rc::clone(&self.memo))])).await?,
                 // Members of an enumeration are one object each.
                 None if instance.class().find(MEMBERS).is_some() => return Ok(value.clone()),
+                None if OWN_WAYS.iter().any(|name| instance.class().find(name).is_some()) => {
+                    machine.call(&self.host, Args::of([value.clone(), Value::Dict(Rc::clone(&self.memo))])).await?
+                }
                 None => return self.instance(value, instance).await,
             },
             _ => machine.call(&self.host, Args::of([value.clone(), Value::Dict(Rc::clone(&self.memo))])).await?,

@@ -307,6 +307,8 @@ def _writer(names):
         finally:
             _open.discard(id(self))
 
+    # `pprint` writes such objects in its own way.
+    __repr__.__dataclass_made__ = True
     return __repr__
 
 

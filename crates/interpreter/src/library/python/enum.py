@@ -7,7 +7,8 @@ class auto:
     value = None
 
     def _come(self, generate):
-        self.value = generate()
+        if self.value is None:
+            self.value = generate()
         return self.value
 
     def __or__(self, other):
@@ -49,6 +50,14 @@ def _is_hidden(name):
     return name.startswith("__") or len(name) > 2 and name[0] == name[-1] == "_"
 
 
+_SUNDER = {"_order_", "_generate_next_value_", "_numeric_repr_", "_missing_", "_ignore_", "_iter_member_",
+           "_iter_member_by_value_", "_iter_member_by_def_"}
+
+
+def _is_reserved(name):
+    return len(name) > 2 and name[0] == name[-1] == "_" != name[1] and name[-2] != "_" and name not in _SUNDER
+
+
 def _is_part(value):
     return isinstance(value, (property, staticmethod, classmethod)) or hasattr(value, "__get__")
 
@@ -67,7 +76,11 @@ def _enumerate(cls):
     ignored = own.get("_ignore_", ())
     ignored = ignored.replace(",", " ").split() if isinstance(ignored, str) else ignored
     members, values = {}, []
+    # What makes members may ask how many there are.
+    cls.__members__ = members
     for name, value in own.items():
+        if _is_reserved(name):
+            raise ValueError(f"_sunder_ names, such as {name!r}, are reserved for future Enum use")
         if name in ignored:
             delattr(cls, name)
             continue
@@ -80,6 +93,14 @@ def _enumerate(cls):
             continue
         if isinstance(value, auto):
             value = value._come(lambda: cls._generate_next_value_(name, 1, len(members), values[:]))
+        elif type(value) is tuple and any([isinstance(part, auto) for part in value]):
+            parts = []
+            for part in value:
+                if isinstance(part, auto):
+                    part = part._come(lambda: cls._generate_next_value_(name, 1, len(members), values[:]))
+                    values.append(part)
+                parts.append(part)
+            value = tuple(parts)
         made = _make(cls, kind, value)
         for known in members.values():
             if known._value_ == made._value_:
@@ -93,6 +114,13 @@ def _enumerate(cls):
         setattr(cls, name, made)
     cls._member_map_ = members
     cls.__members__ = dict(members)
+    order = own.get("_order_")
+    if order is not None and not issubclass(cls, Flag):
+        names = [name for name, one in members.items() if one._name_ == name]
+        order = order.replace(",", " ").split() if isinstance(order, str) else list(order)
+        order = [name for name in order if name not in members or name in names]
+        if order != names:
+            raise TypeError(f"member order does not match _order_:\n  {names!r}\n  {order!r}")
 
 
 # Types whose values members can be, as well.
@@ -224,7 +252,7 @@ class Flag(Enum):
         return other._value_ & self._value_ == other._value_
 
     def __iter__(self):
-        return iter([member for member in sorted(self.__class__, key=_value_of) if member._value_ & self._value_])
+        return iter([member for member in self.__class__ if member._value_ & self._value_])
 
     def __len__(self):
         return self._value_.bit_count()
@@ -271,10 +299,6 @@ class IntFlag(int, Flag):
         return int.__repr__(self)
 
 
-def _value_of(member):
-    return member._value_
-
-
 def _bits(number, width):
     digits = f"{number & 2 ** width - 1:0{width}b}"
     return f"0b{int(number < 0)} {digits}"
@@ -282,7 +306,7 @@ def _bits(number, width):
 
 def _combined(cls, value):
     """Makes the member that has those bits."""
-    parts = [member for member in sorted(cls, key=_value_of) if member._value_ & value]
+    parts = [member for member in cls if member._value_ & value]
     if value & ~sum([member._value_ for member in cls]):
         # Of several bits that have no name of their own.
         parts += [member for member in cls.__members__.values()

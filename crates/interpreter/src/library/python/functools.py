@@ -173,6 +173,21 @@ def _cached(function, maxsize, typed):
     return update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _info), function)
 
 
+def _is_class(cls):
+    if getattr(cls, "__args__", ()):
+        return False
+    if getattr(cls, "__module__", None) in ("collections.abc", "numbers") and not isinstance(cls, type):
+        raise TypeError(f"{cls!r}: functions for abstract classes of the library are not supported by this server; "
+                        "register them for the classes that are meant")
+    return isinstance(cls, type)
+
+
+def _is_union(cls):
+    from typing import Union, get_origin
+
+    return get_origin(cls) is Union or type(cls).__name__ in ("UnionType", "types.UnionType")
+
+
 def singledispatch(func):
     registered = {object: func}
 
@@ -182,22 +197,26 @@ def singledispatch(func):
                 return registered[above]
 
     def register(cls, func=None):
+        if _is_class(cls) and func is None:
+            return lambda function: register(cls, function)
+        parts = getattr(cls, "__args__", ())
+        if func is not None and not _is_class(cls) and not (parts and all([_is_class(part) for part in parts])
+                                                            and _is_union(cls)):
+            raise TypeError(f"Invalid first argument to `register()`. {cls!r} is not a class or union type.")
         if func is None:
-            if isinstance(cls, type):
-                return lambda function: register(cls, function)
             from typing import get_type_hints
 
+            if _is_union(cls):
+                return lambda function: register(cls, function)
             if not getattr(cls, "__annotations__", {}):
                 raise TypeError(f"Invalid first argument to `register()`: {cls!r}. Use either `@register(some_class)` or "
                                 "plain `@register` on an annotated function.")
             func, (argument, cls) = cls, next(iter(get_type_hints(cls).items()))
             parts = getattr(cls, "__args__", ())
-            if not isinstance(cls, type) and not parts:
+            if not _is_class(cls) and not (parts and _is_union(cls)):
                 raise TypeError(f"Invalid annotation for {argument!r}. {cls!r} is not a class.")
-            for part in parts or (cls,):
-                registered[part] = func
-            return func
-        registered[cls] = func
+        for part in parts if _is_union(cls) else (cls,):
+            registered[part] = func
         return func
 
     def wrapper(*args, **kw):

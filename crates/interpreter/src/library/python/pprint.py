@@ -1,4 +1,5 @@
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
+from types import MappingProxyType, SimpleNamespace
 
 __all__ = ("PrettyPrinter", "isreadable", "isrecursive", "pformat", "pp", "pprint", "saferepr")
 
@@ -21,6 +22,23 @@ def _sorted_pairs(items):
         return sorted(items, key=lambda pair: pair[0])
     except TypeError:
         return sorted(items, key=lambda pair: _key(pair[0]))
+
+
+def _writes_as(kind, known):
+    """Says whether objects of a class are written as those of a builtin one: none in between writes them in another way."""
+    if kind is known:
+        return True
+    line = getattr(kind, "__mro__", ())
+    if known not in line:
+        return False
+    between = line[:line.index(known)]
+    return not any(["__repr__" in getattr(one, "__dict__", {}) or one in (OrderedDict, defaultdict, Counter) for one in between])
+
+
+def _is_written(kind):
+    """Says whether `dataclass` made what writes objects of a class."""
+    return next((hasattr(one.__dict__["__repr__"], "__dataclass_made__") for one in kind.__mro__
+                 if "__repr__" in getattr(one, "__dict__", {})), False)
 
 
 class PrettyPrinter:
@@ -54,14 +72,18 @@ class PrettyPrinter:
         return not self.isrecursive(object) and not self.pformat(object).startswith("<")
 
     def format(self, object, context, maxlevels, level):
-        return self._repr(object, context, maxlevels, level)[0], True, False
+        text, recursive = self._repr(object, context, maxlevels, level)
+        return text, True, recursive
+
+    def _text(self, object, context, level):
+        return self.format(object, dict(context), self._depth, level)[0]
 
     def _format(self, object, out, indent, allowance, context, level):
         mark = id(object)
         if mark in context:
             out.append(f"<Recursion on {type(object).__name__} with id={mark}>")
             return
-        text = self._repr(object, dict(context), self._depth, level)[0]
+        text = self._text(object, context, level)
         if len(text) > self._width - indent - allowance:
             shown = self._way(object)
             if shown is not None:
@@ -83,26 +105,81 @@ class PrettyPrinter:
         if kind is deque:
             return self._deque
         ways = ((dict, self._dict), (list, self._list), (tuple, self._tuple), (set, self._set), (frozenset, self._set),
-                (str, self._str), (bytes, None))
+                (str, self._str), (bytes, self._bytes), (bytearray, self._bytearray), (MappingProxyType, self._proxy),
+                (ChainMap, self._chain), (SimpleNamespace, self._namespace))
         for known, way in ways:
-            if kind is known:
+            if _writes_as(kind, known):
                 return way
-        if hasattr(object, "__dataclass_fields__") and not isinstance(object, type):
+        if hasattr(object, "__dataclass_fields__") and not isinstance(object, type) and _is_written(kind):
             return self._dataclass
         return None
+
+    def _bytes(self, object, out, indent, allowance, context, level):
+        if len(object) <= 4:
+            out.append(repr(object))
+            return
+        alone = level == 1
+        if alone:
+            indent, allowance = indent + 1, allowance + 1
+        lines, kept, width = [], b"", self._width - indent
+        for at in range(0, len(object), 4):
+            if at == len(object) // 4 * 4:
+                width -= allowance
+            part = object[at:at + 4]
+            if len(repr(kept + part)) > width:
+                if kept:
+                    lines.append(repr(kept))
+                kept = part
+            else:
+                kept += part
+        if kept:
+            lines.append(repr(kept))
+        text = ("\n" + " " * indent).join(lines)
+        out.append(f"({text})" if alone else text)
+
+    def _bytearray(self, object, out, indent, allowance, context, level):
+        out.append("bytearray(")
+        self._bytes(bytes(object), out, indent + 10, allowance + 1, context, level + 1)
+        out.append(")")
+
+    def _proxy(self, object, out, indent, allowance, context, level):
+        out.append("mappingproxy(")
+        self._format(dict(object), out, indent + 13, allowance + 1, context, level)
+        out.append(")")
+
+    def _chain(self, object, out, indent, allowance, context, level):
+        name = type(object).__name__
+        out.append(name + "(")
+        indent += len(name) + 1
+        for at, one in enumerate(object.maps):
+            last = at == len(object.maps) - 1
+            self._format(one, out, indent, allowance + 1 if last else 1, context, level)
+            out.append(")" if last else ",\n" + " " * indent)
+
+    def _namespace(self, object, out, indent, allowance, context, level):
+        name = "namespace" if type(object) is SimpleNamespace else type(object).__name__
+        out.append(name + "(")
+        self._named(list(object.__dict__.items()), out, indent + len(name) + 1, allowance, context, level)
+        out.append(")")
 
     def _dataclass(self, object, out, indent, allowance, context, level):
         name = type(object).__qualname__
         indent += len(name) + 1
         fields = [(f.name, getattr(object, f.name)) for f in object.__dataclass_fields__.values() if f.repr]
         out.append(name + "(")
+        self._named(fields, out, indent, allowance, context, level)
+        out.append(")")
+
+    def _named(self, fields, out, indent, allowance, context, level):
         for at, (key, value) in enumerate(fields):
             last = at == len(fields) - 1
             out.append(key + "=")
-            self._format(value, out, indent + len(key) + 1, allowance + 1 if last else 1, context, level)
+            if id(value) in context:
+                out.append("...")
+            else:
+                self._format(value, out, indent + len(key) + 1, allowance if last else 1, context, level)
             if not last:
                 out.append(",\n" + " " * indent)
-        out.append(")")
 
     def _dict(self, object, out, indent, allowance, context, level):
         out.append("{")
@@ -117,7 +194,7 @@ class PrettyPrinter:
         indent += self._indent
         for at, (key, value) in enumerate(items):
             last = at == len(items) - 1
-            text = self._repr(key, dict(context), self._depth, level)[0]
+            text = self._text(key, context, level)
             out.append(text + ": ")
             self._format(value, out, indent + len(text) + 2, allowance if last else 1, context, level)
             if not last:
@@ -136,7 +213,7 @@ class PrettyPrinter:
         if not len(object):
             out.append(repr(object))
             return
-        factory = self._repr(object.default_factory, dict(context), self._depth, level)[0]
+        factory = self._text(object.default_factory, context, level)
         name = type(object).__name__
         indent += len(name) + 1
         out.append(f"{name}({factory},\n{' ' * indent}")
@@ -155,6 +232,9 @@ class PrettyPrinter:
         out.append("})")
 
     def _deque(self, object, out, indent, allowance, context, level):
+        if not len(object):
+            out.append(repr(object))
+            return
         name = type(object).__name__
         out.append(name + "(")
         indent += len(name) + 1
@@ -163,7 +243,7 @@ class PrettyPrinter:
             out.append(")")
         else:
             self._items(list(object), out, indent, 2, context, level, "[", "]")
-            text = self._repr(object.maxlen, dict(context), self._depth, level)[0]
+            text = self._text(object.maxlen, context, level)
             out.append(f",\n{' ' * indent}maxlen={text})")
 
     def _list(self, object, out, indent, allowance, context, level):
@@ -196,7 +276,7 @@ class PrettyPrinter:
                 most -= allowance
                 width -= allowance
             if self._compact:
-                text = self._repr(item, dict(context), self._depth, level)[0]
+                text = self._text(item, context, level)
                 size = len(text) + 2
                 if width < size:
                     width = most
@@ -268,7 +348,8 @@ class PrettyPrinter:
         kind = type(object)
         if kind is int and self._underscores:
             return f"{object:_d}", False
-        if kind not in (dict, list, tuple):
+        kind = next((known for known in (dict, list, tuple) if _writes_as(kind, known)), None)
+        if kind is None:
             return repr(object), False
         if not object:
             return repr(object), False
@@ -276,19 +357,19 @@ class PrettyPrinter:
         if depth and level >= depth:
             return ("{...}" if kind is dict else "[...]" if kind is list else "(...)"), False
         if mark in context:
-            return f"<Recursion on {kind.__name__} with id={mark}>", True
+            return f"<Recursion on {type(object).__name__} with id={mark}>", True
         context[mark] = 1
         recursive, parts = False, []
         if kind is dict:
             for key, value in _sorted_pairs(object.items()) if self._sort else object.items():
-                key_text, key_itself = self._repr(key, context, depth, level + 1)
-                text, itself = self._repr(value, context, depth, level + 1)
+                key_text, _, key_itself = self.format(key, context, depth, level + 1)
+                text, _, itself = self.format(value, context, depth, level + 1)
                 parts.append(f"{key_text}: {text}")
                 recursive = recursive or key_itself or itself
             text = "{" + ", ".join(parts) + "}"
         else:
             for item in object:
-                text, itself = self._repr(item, context, depth, level + 1)
+                text, _, itself = self.format(item, context, depth, level + 1)
                 parts.append(text)
                 recursive = recursive or itself
             inner = ", ".join(parts)

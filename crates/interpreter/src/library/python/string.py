@@ -24,27 +24,54 @@ class Template:
     """Text with names in it, which begin with a dollar sign."""
 
     delimiter = "$"
-    _pattern = re.compile(r"\$(?:(\$)|([_a-zA-Z][_a-zA-Z0-9]*)|\{([_a-zA-Z][_a-zA-Z0-9]*)\}|)", re.ASCII)
+    idpattern = r"(?a:[_a-z][_a-z0-9]*)"
+    braceidpattern = None
+    flags = re.IGNORECASE
+    pattern = re.compile(r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)|"
+                         r"\{(?P<braced>[_a-zA-Z][_a-zA-Z0-9]*)\}|(?P<invalid>))", re.ASCII)
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        pattern = cls.__dict__.get("pattern")
+        if pattern is None:
+            delimiter, name = re.escape(cls.delimiter), cls.idpattern
+            if name == Template.idpattern:
+                # Letters of ASCII alone, in both cases where the flags say so.
+                name = "(?-i:[_a-zA-Z][_a-zA-Z0-9]*)" if cls.flags & re.IGNORECASE else "[_a-z][_a-z0-9]*"
+            braced = cls.braceidpattern or name
+            pattern = (f"{delimiter}(?:(?P<escaped>{delimiter})|(?P<named>{name})|"
+                       rf"\{{(?P<braced>{braced})\}}|(?P<invalid>))")
+        cls.pattern = re.compile(pattern, cls.flags | re.VERBOSE)
 
     def __init__(self, template):
         self.template = template
 
     def _wrong(self, match):
-        place = match.start() + 1
+        place = match.start("invalid")
         lines = self.template[:place].splitlines(keepends=True)
-        line, column = len(lines), place - len("".join(lines[:-1]))
+        line, column = (len(lines), place - len("".join(lines[:-1]))) if lines else (1, 1)
         raise ValueError(f"Invalid placeholder in string: line {line}, col {column}")
 
+    def _unknown(self):
+        return ValueError("Unrecognized named group in pattern", self.pattern)
+
     def _replaced(self, mapping, names, safe):
-        known = {**mapping, **names}
-
         def replace(match):
-            name = match[2] or match[3]
+            name = match["named"] or match["braced"]
             if name is not None:
-                return str(known[name]) if not safe or name in known else match[0]
-            return "$" if match[1] or safe else self._wrong(match)
+                try:
+                    return str(names[name] if name in names else mapping[name])
+                except KeyError:
+                    if not safe:
+                        raise
+                    return match[0]
+            if match["escaped"] is not None:
+                return self.delimiter
+            if match["invalid"] is None:
+                raise self._unknown()
+            return match[0] if safe else self._wrong(match)
 
-        return self._pattern.sub(replace, self.template)
+        return self.pattern.sub(replace, self.template)
 
     def substitute(self, mapping={}, /, **kws):
         return self._replaced(mapping, kws, False)
@@ -53,11 +80,22 @@ class Template:
         return self._replaced(mapping, kws, True)
 
     def get_identifiers(self):
-        found = (match[2] or match[3] for match in self._pattern.finditer(self.template))
-        return list(dict.fromkeys(name for name in found if name is not None))
+        found = []
+        for match in self.pattern.finditer(self.template):
+            name = match["named"] or match["braced"]
+            if name is not None:
+                found.append(name)
+            elif match["invalid"] is None and match["escaped"] is None:
+                raise self._unknown()
+        return list(dict.fromkeys(found))
 
     def is_valid(self):
-        return all(match[0] != "$" for match in self._pattern.finditer(self.template))
+        for match in self.pattern.finditer(self.template):
+            if match["invalid"] is not None:
+                return False
+            if match["named"] is None and match["braced"] is None and match["escaped"] is None:
+                raise self._unknown()
+        return True
 
 
 class Formatter:

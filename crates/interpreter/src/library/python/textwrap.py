@@ -41,8 +41,8 @@ def _pieces(word):
             if before and _word(before) and after and (after.isalnum() or after == "_"):
                 parts += [word[begin:at], word[at:end]]
                 begin = end
-        elif at - begin >= 2 or at - begin == 1 and False:
-            left = word[begin:at]
+        elif at >= 2:
+            left = word[:at]
             right = word[end:end + 2]
             ends = left[-1].isalpha() and (left[-2].isalpha() or len(left) >= 3 and left[-2] == "-" and left[-3].isalpha())
             if ends and len(right) >= 1 and right[0].isalpha() and (len(right) > 1 and (right[1].isalpha() or right[1] == "-")):

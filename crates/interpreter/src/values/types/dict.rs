@@ -16,6 +16,8 @@ use crate::values::value::Value;
 const ENTRY: u64 = 160;
 /// Bytes charged for a dict with no entries.
 const EMPTY: u64 = 256;
+/// Bytes charged more for an entry that is found by its hash as well.
+pub(crate) const HASHED: u64 = 160;
 
 fn bytes(entries: usize) -> u64 {
     EMPTY + ENTRY * entries as u64
@@ -149,7 +151,9 @@ impl Dict {
     /// # Errors
     /// Memory is spent.
     pub fn insert(&self, machine: &Machine, key: Key, original: Value, value: Value) -> Result<(), Raise> {
-        self.charge.cover(machine, bytes(self.len() + 1))?;
+        let entries = self.len() + 1;
+        let hashed = if self.table.borrow().knows_hashes() { HASHED * entries as u64 } else { 0 };
+        self.charge.cover(machine, bytes(entries) + hashed)?;
         let replaced = self.table.borrow_mut().insert(key, original, value);
         drop(replaced);
         Ok(())
@@ -200,7 +204,8 @@ impl Dict {
             Kind::Counter => Kind::Counter,
             Kind::Default(factory) => Kind::Default(RefCell::new(factory.borrow().clone())),
         });
-        copy.charge.cover(machine, bytes(self.len()))?;
+        let hashed = if self.table.borrow().knows_hashes() { HASHED * self.len() as u64 } else { 0 };
+        copy.charge.cover(machine, bytes(self.len()) + hashed)?;
         *copy.table.borrow_mut() = self.table.borrow().clone();
         Ok(copy)
     }
@@ -221,12 +226,24 @@ impl Dict {
 
     /// Returns the key of the last entry, as the table knows it.
     pub(crate) fn last(&self) -> Option<Key> {
-        self.table.borrow().last().map(|entry| entry.key.clone())
+        self.table.borrow_mut().last().map(|entry| entry.key.clone())
     }
 
-    /// Returns the entries whose keys have this hash of the user's own.
-    pub(crate) fn candidates(&self, hash: i64) -> Vec<(Key, Value)> {
-        self.table.borrow().candidates(hash)
+    /// Returns the entries whose keys have this hash.
+    ///
+    /// # Errors
+    /// Memory or fuel is spent.
+    pub(crate) fn candidates(&self, machine: &Machine, hash: i64) -> Result<Vec<(Key, Value)>, Raise> {
+        if !self.table.borrow().knows_hashes() {
+            machine.charge_fuel(self.len() as u64)?;
+            self.charge.cover(machine, bytes(self.len()) + HASHED * self.len() as u64)?;
+        }
+        Ok(self.table.borrow_mut().candidates(hash))
+    }
+
+    /// Says whether user code must tell whether a key is here.
+    pub(crate) fn may_equal(&self, key: &Key) -> bool {
+        self.table.borrow().may_equal(key)
     }
 }
 
@@ -253,13 +270,14 @@ pub struct DictIteration {
     part: Part,
     position: usize,
     length: usize,
+    left: usize,
 }
 
 impl DictIteration {
     /// Starts before the first entry.
     pub fn new(dict: Rc<Dict>, part: Part) -> Self {
         let length = dict.len();
-        Self { dict, part, position: 0, length }
+        Self { dict, part, position: 0, length, left: length }
     }
 }
 
@@ -270,7 +288,10 @@ impl Iteration for DictIteration {
         }
         let mut table = self.dict.table.borrow_mut();
         let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
-        self.position = next;
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(Raise::runtime_error("dictionary keys changed during iteration"));
+        };
+        (self.position, self.left) = (next, left);
         Ok(Some(self.part.of(&entry.original, &entry.value).into()))
     }
 }

@@ -1,10 +1,13 @@
 //! Hashes that CPython gives in every process: of numbers, of tuples and frozen sets of such, and what a class of the
 //! program's own returns.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Signed, ToPrimitive};
 
 use crate::values::types::key::Key;
+use crate::values::value::Identity;
 
 /// The modulus of hashes of numbers.
 const MODULUS: i64 = (1 << 61) - 1;
@@ -21,6 +24,33 @@ pub fn of(key: &Key) -> Option<i64> {
         Key::User(hash, _) => *hash,
         Key::Str(_) | Key::Bytes(_) | Key::Object(_) => return None,
     })
+}
+
+/// Returns the hash of what a key stands for in this process, where the key alone tells it.
+pub fn here(key: &Key) -> Option<i64> {
+    Some(match key {
+        Key::Str(string) => text(string.as_bytes()),
+        Key::Bytes(bytes) => text(bytes),
+        Key::Object(identity) => place(identity),
+        Key::Tuple(keys) => tuple(&keys.iter().map(here).collect::<Option<Vec<_>>>()?),
+        Key::Frozen(set) => frozen(set.keys.iter().map(here).collect::<Option<Vec<_>>>()?),
+        key => return of(key),
+    })
+}
+
+/// The hash of a text or of bytes.
+pub fn text(bytes: &[u8]) -> i64 {
+    if bytes.is_empty() {
+        return 0;
+    }
+    not_minus_one(BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes) as i64)
+}
+
+/// The hash of what is equal to nothing but itself.
+pub fn place(identity: &Identity) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    identity.hash(&mut hasher);
+    not_minus_one(hasher.finish() as i64)
 }
 
 /// The hash of an integer of 64 bits.

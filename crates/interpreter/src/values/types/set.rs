@@ -7,6 +7,7 @@ use crate::values::host::{Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
+use crate::values::types::dict::HASHED;
 use crate::values::types::key::Key;
 use crate::values::types::layout::{Crowded, Layout};
 use crate::values::types::table::{Entry, Table};
@@ -194,9 +195,21 @@ impl Set {
         self.lie_as(Some(Layout::default()));
     }
 
-    /// Returns the elements whose keys have this hash of the user's own.
-    pub(crate) fn candidates(&self, hash: i64) -> Vec<(Key, Value)> {
-        self.table.borrow().candidates(hash)
+    /// Returns the elements whose keys have this hash.
+    ///
+    /// # Errors
+    /// Memory or fuel is spent.
+    pub(crate) fn candidates(&self, machine: &Machine, hash: i64) -> Result<Vec<(Key, Value)>, Raise> {
+        if !self.table.borrow().knows_hashes() {
+            machine.charge_fuel(self.len() as u64)?;
+            self.charge.cover(machine, EMPTY + (ENTRY + HASHED) * self.len() as u64)?;
+        }
+        Ok(self.table.borrow_mut().candidates(hash))
+    }
+
+    /// Says whether user code must tell whether an element is here.
+    pub(crate) fn may_equal(&self, key: &Key) -> bool {
+        self.table.borrow().may_equal(key)
     }
 
     /// Takes the elements of another set in the place of its own.
@@ -224,7 +237,8 @@ impl Set {
     /// Pays for so many elements and for what the places are going to take.
     fn cover(&self, machine: &Machine, elements: usize, places: impl Fn(&Layout) -> u64) -> Result<(), Raise> {
         let places = self.layout.borrow().as_ref().map_or(0, places);
-        self.charge.cover(machine, EMPTY + ENTRY * elements as u64 + places)
+        let hashed = if self.table.borrow().knows_hashes() { HASHED * elements as u64 } else { 0 };
+        self.charge.cover(machine, EMPTY + ENTRY * elements as u64 + places + hashed)
     }
 
     /// Changes where elements lie. When that fails, nobody knows from then on.

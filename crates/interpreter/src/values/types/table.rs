@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::values::types::hash;
 use crate::values::types::key::Key;
 use crate::values::value::Value;
 
@@ -13,8 +14,8 @@ pub struct Table<V> {
     entries: Vec<Option<Entry<V>>>,
     /// Position of the first entry that is not removed, or less.
     first: usize,
-    /// Keys with the user's own hash, by that hash.
-    user: HashMap<i64, Vec<Key>>,
+    /// All keys by their hashes, once one with the user's own was put here or looked for: it may equal a key of any kind.
+    hashes: Option<HashMap<i64, Vec<Key>>>,
 }
 
 /// One entry, with the key as it was first inserted.
@@ -28,7 +29,7 @@ pub struct Entry<V> {
 impl<V: Clone> Table<V> {
     /// Makes an empty table.
     pub fn new() -> Self {
-        Self { index: HashMap::new(), entries: Vec::new(), first: 0, user: HashMap::new() }
+        Self { index: HashMap::new(), entries: Vec::new(), first: 0, hashes: None }
     }
 
     /// Returns how many entries there are.
@@ -72,8 +73,11 @@ impl<V: Clone> Table<V> {
             return Some(std::mem::replace(&mut entry.value, value));
         }
         self.tighten();
-        if let Key::User(hash, _) = &key {
-            self.user.entry(*hash).or_default().push(key.clone());
+        if matches!(key, Key::User(..)) {
+            self.know_hashes();
+        }
+        if let (Some(hashes), Some(hash)) = (&mut self.hashes, hash::here(&key)) {
+            hashes.entry(hash).or_default().push(key.clone());
         }
         self.index.insert(key.clone(), self.entries.len());
         self.entries.push(Some(Entry { key, original, value }));
@@ -83,19 +87,19 @@ impl<V: Clone> Table<V> {
     /// Removes an entry.
     pub fn remove(&mut self, key: &Key) -> Option<Entry<V>> {
         let position = self.index.remove(key)?;
-        if let Key::User(hash, _) = key
-            && let Some(keys) = self.user.get_mut(hash)
+        if let (Some(hashes), Some(hash)) = (&mut self.hashes, hash::here(key))
+            && let Some(keys) = hashes.get_mut(&hash)
         {
             keys.retain(|other| other != key);
+            if keys.is_empty() {
+                hashes.remove(&hash);
+            }
         }
         let entry = self.entries.get_mut(position)?.take();
         if position == self.first {
             self.first += 1;
         }
-        while matches!(self.entries.last(), Some(None)) {
-            self.entries.pop();
-        }
-        self.first = self.first.min(self.entries.len());
+        // What goes through the table has its place behind those that are gone.
         entry
     }
 
@@ -126,7 +130,11 @@ impl<V: Clone> Table<V> {
     }
 
     /// Returns the last entry.
-    pub fn last(&self) -> Option<&Entry<V>> {
+    pub fn last(&mut self) -> Option<&Entry<V>> {
+        while matches!(self.entries.last(), Some(None)) {
+            self.entries.pop();
+        }
+        self.first = self.first.min(self.entries.len());
         self.entries.last()?.as_ref()
     }
 
@@ -140,10 +148,35 @@ impl<V: Clone> Table<V> {
         std::mem::take(self).entries.into_iter().flatten()
     }
 
-    /// Returns the entries whose user hash is this.
-    pub fn candidates(&self, hash: i64) -> Vec<(Key, Value)> {
-        let keys = self.user.get(&hash).map(Vec::as_slice).unwrap_or_default();
+    /// Returns the entries whose hash is this, which may equal a key with the user's own.
+    pub fn candidates(&mut self, hash: i64) -> Vec<(Key, Value)> {
+        self.know_hashes();
+        let keys = self.hashes.as_ref().and_then(|hashes| hashes.get(&hash)).map(Vec::as_slice).unwrap_or_default();
         keys.iter().filter_map(|key| Some((key.clone(), self.get(key)?.original.clone()))).collect()
+    }
+
+    /// Says whether the keys are known by their hashes as well, which takes its room.
+    pub fn knows_hashes(&self) -> bool {
+        self.hashes.is_some()
+    }
+
+    /// Says whether a key that is not here has the hash of one that is, so that user code must say whether they are equal.
+    pub fn may_equal(&self, key: &Key) -> bool {
+        let Some(hashes) = &self.hashes else { return false };
+        !self.contains(key) && hash::here(key).is_some_and(|hash| hashes.contains_key(&hash))
+    }
+
+    fn know_hashes(&mut self) {
+        if self.hashes.is_some() {
+            return;
+        }
+        let mut hashes: HashMap<i64, Vec<Key>> = HashMap::new();
+        for entry in self.entries.iter().flatten() {
+            if let Some(hash) = hash::here(&entry.key) {
+                hashes.entry(hash).or_default().push(entry.key.clone());
+            }
+        }
+        self.hashes = Some(hashes);
     }
 
     /// Closes the gaps that removed entries left, once these are most of all. Returns where each entry is then, by its

@@ -11,7 +11,7 @@ use crate::library::modules::re::engine::{Anchor, Backtracking, HARD_PARTS, Line
 use crate::library::modules::re::found::Match;
 use crate::library::modules::re::template::{Replacement, Template};
 use crate::library::modules::re::translate::{Refused, translate};
-use crate::library::modules::re::{FLAGS, UNICODE};
+use crate::library::modules::re::{ASCII, FLAGS, UNICODE};
 use crate::values::effect::{Effect, Use};
 use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
@@ -73,6 +73,9 @@ impl Pattern {
             return Err(Raise::value_error("these flags of re are not supported by this server").into());
         }
         let translated = translate(&source, flags)?;
+        if translated.flags & ASCII != 0 && translated.flags & UNICODE != 0 {
+            return Err(Raise::value_error("ASCII and UNICODE flags are incompatible").into());
+        }
         let hard = translated.hard > 0;
         let charge = Charge::default();
         let parts = if hard { 1 + translated.hard.min(HARD_PARTS) as u64 } else { 1 };
@@ -84,7 +87,8 @@ impl Pattern {
         Ok(Rc::new_cyclic(|this| Self {
             this: this.clone(),
             source,
-            flags,
+            // A pattern of text has one of the two.
+            flags: translated.flags | if translated.flags & ASCII == 0 { UNICODE } else { 0 },
             groups: translated.groups,
             looks_at_end: translated.looks_at_end(),
             names: translated.names.into_iter().map(|(name, number)| (name.into(), number)).collect(),
@@ -343,7 +347,7 @@ impl HostObject for Pattern {
         }
         Ok(match name {
             "pattern" => Value::Str(Rc::clone(&self.source)),
-            "flags" => Value::Int(self.flags | UNICODE),
+            "flags" => Value::Int(self.flags),
             "groups" => Value::Int(self.groups() as i64),
             "groupindex" => {
                 Value::dict(self.names.iter().map(|(name, group)| (Rc::clone(name), Value::Int(*group as i64))))

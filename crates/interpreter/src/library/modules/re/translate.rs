@@ -1,7 +1,7 @@
 //! Python's syntax of patterns, written as that of the `regex` and `fancy-regex` crates.
 
 use crate::library::modules::re::measure::{Group, Measure};
-use crate::library::modules::re::{ASCII, MULTILINE, VERBOSE};
+use crate::library::modules::re::{ASCII, DOT_ALL, IGNORE_CASE, MULTILINE, UNICODE, VERBOSE};
 use crate::values::raise::Raise;
 
 /// Why a pattern cannot be used.
@@ -33,6 +33,8 @@ pub struct Translated {
     pub idles: bool,
     /// Where the text has a `$` that also matches before a last end of line, which takes a look-ahead to say.
     ends: Vec<usize>,
+    /// Flags that hold everywhere, those that the pattern itself sets among them.
+    pub flags: i64,
 }
 
 impl Translated {
@@ -59,12 +61,11 @@ impl Translated {
 /// # Errors
 /// What is no pattern, or is not supported.
 pub fn translate(pattern: &str, flags: i64) -> Result<Translated, Refused> {
-    let ascii = flags & ASCII != 0 || pattern.starts_with("(?a");
     let mut translator = Translator {
         chars: pattern.chars().collect(),
         at: 0,
         out: String::new(),
-        ascii,
+        ascii: flags & ASCII != 0,
         multiline: flags & MULTILINE != 0,
         verbose: flags & VERBOSE != 0,
         weight: 1,
@@ -73,10 +74,12 @@ pub fn translate(pattern: &str, flags: i64) -> Result<Translated, Refused> {
         repeated: false,
         ends: Vec::new(),
         open: Vec::new(),
+        flags,
+        begun: 0,
         measure: Measure::default(),
     };
     translator.pattern()?;
-    if let Some(begin) = translator.open.last() {
+    if let Some((begin, _)) = translator.open.last() {
         return Err(refuse("missing ), unterminated subpattern", *begin));
     }
     let weight = translator.weight.saturating_mul(translator.chars.len() as u64 + 1);
@@ -89,7 +92,8 @@ pub fn translate(pattern: &str, flags: i64) -> Result<Translated, Refused> {
         groups: translator.measure.groups(),
         names: translator.measure.into_names(),
         idles: translator.chooses && may_be_empty,
-        ends: if translator.multiline { Vec::new() } else { translator.ends },
+        ends: translator.ends,
+        flags: translator.flags,
     })
 }
 
@@ -107,10 +111,21 @@ struct Translator {
     /// The last part is a quantifier.
     repeated: bool,
     ends: Vec<usize>,
-    /// Where groups begin that have not ended, the innermost last.
-    open: Vec<usize>,
+    /// Where groups begin that have not ended, the innermost last, with the flags that hold again behind them.
+    open: Vec<(usize, Scope)>,
+    /// Flags that hold everywhere.
+    flags: i64,
+    /// Where the pattern begins, behind such flags of its own.
+    begun: usize,
     measure: Measure,
 }
+
+/// Letters of flags in patterns.
+const FLAG_LETTERS: [(char, i64); 6] =
+    [('a', ASCII), ('i', IGNORE_CASE), ('m', MULTILINE), ('s', DOT_ALL), ('u', UNICODE), ('x', VERBOSE)];
+
+/// Flags that say how the text of a pattern is read.
+type Scope = (bool, bool, bool);
 
 fn refuse(message: impl Into<String>, at: usize) -> Refused {
     Refused::Syntax(message.into(), Some(at))
@@ -144,12 +159,13 @@ impl Translator {
                 }
                 '(' => {
                     let (begin, depth) = (self.at, self.measure.depth());
+                    let outside = (self.ascii, self.multiline, self.verbose);
                     self.group()?;
                     if self.measure.depth() > depth {
-                        self.open.push(begin);
+                        self.open.push((begin, outside));
                     }
                 }
-                ')' if self.open.pop().is_none() => return Err(refuse("unbalanced parenthesis", self.at)),
+                ')' if self.open.is_empty() => return Err(refuse("unbalanced parenthesis", self.at)),
                 '{' => self.repetition(repeated)?,
                 '*' | '+' | '?' if repeated => return Err(refuse("multiple repeat", self.at)),
                 '*' | '+' | '?' => {
@@ -168,7 +184,11 @@ impl Translator {
                         ')' if !self.measure.close() => {
                             return Err(Refused::Syntax("look-behind requires fixed-width pattern".to_owned(), None));
                         }
-                        ')' => {}
+                        ')' => {
+                            if let Some((_, outside)) = self.open.pop() {
+                                (self.ascii, self.multiline, self.verbose) = outside;
+                            }
+                        }
                         '|' => {
                             self.chooses = true;
                             if !self.measure.branch() {
@@ -176,7 +196,9 @@ impl Translator {
                             }
                         }
                         '$' => {
-                            self.ends.push(self.out.len());
+                            if !self.multiline {
+                                self.ends.push(self.out.len());
+                            }
                             self.measure.atom(0);
                         }
                         char => self.measure.atom(u64::from(char != '^')),
@@ -363,9 +385,31 @@ impl Translator {
         let kept: String = flags.chars().filter(|flag| "ims-".contains(*flag)).collect();
         let kept = kept.trim_end_matches('-');
         self.at += 3 + flags.chars().count();
-        let on = flags.split('-').next().unwrap_or_default();
-        self.multiline |= on.contains('m');
-        self.verbose |= on.contains('x');
+        let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
+        // The position behind the flag that is wrong.
+        let wrong = |message: &str, flag: usize| refuse(format!("bad inline flags: {message}"), at + 3 + flag);
+        if let Some(flag) = on.find('L') {
+            return Err(wrong("cannot use 'L' flag with a str pattern", flag));
+        } else if let (Some(ascii), Some(unicode)) = (on.find('a'), on.find('u')) {
+            return Err(wrong("flags 'a', 'u' and 'L' are incompatible", ascii.max(unicode)));
+        } else if let Some(flag) = off.find(['a', 'u', 'L']) {
+            return Err(wrong("cannot turn off flags 'a', 'u' and 'L'", on.len() + 1 + flag));
+        } else if let Some(flag) = off.find(|flag| on.contains(flag)) {
+            return Err(wrong("flag turned on and off", on.len() + 1 + flag));
+        }
+        if end == Some(')') {
+            let before = self.chars.get(self.begun..at).unwrap_or_default();
+            if !before.iter().all(|char| char.is_whitespace()) || !self.open.is_empty() {
+                return Err(refuse("global flags not at the start of the expression", at));
+            }
+            self.begun = self.at;
+            for (letter, flag) in FLAG_LETTERS {
+                self.flags |= if on.contains(letter) { flag } else { 0 };
+            }
+        }
+        self.ascii = (self.ascii || on.contains('a')) && !on.contains('u');
+        self.multiline = (self.multiline || on.contains('m')) && !off.contains('m');
+        self.verbose = (self.verbose || on.contains('x')) && !off.contains('x');
         match (end, kept) {
             (Some(')'), "") => {}
             (Some(')'), kept) => self.out.push_str(&format!("(?{kept})")),
