@@ -30,3 +30,24 @@ try:
     format(h, ".2f")
 except TypeError as error:
     print(error)
+#### what NumPy makes of tensors, of Python's numbers, and of truth values
+import numpy as np, torch
+t, f = torch.arange(6.0).reshape(2, 3), np.arange(3, dtype=np.float32)
+a, b, c = np.arange(6).reshape(2, 3), [1 + 2j, 3, 4 - 1j], [1j, 2]
+for v in (
+    np.take(t, [0, 1]), np.take([1, 2], torch.tensor([0, 1])), np.repeat(t, 2), np.repeat(t, 2, axis=0), np.diagflat(t[0]), np.delete(t, 0), np.delete(t, 0, axis=1),
+    *np.split(t, 2), *np.array_split(t, 2, axis=1), np.ldexp(t, 2), *np.frexp(t), *np.modf(t), np.insert(t, 1, 9.0), np.insert(t, 1, 9.0, axis=1),
+    np.dot(f, 2), np.dot(2.0, f), np.outer(f, 2), np.outer(2, f), np.inner(f, 2), np.kron(f, 2), np.kron(2, f), np.vdot(f[:1], 2), np.tensordot(f, 2, 0), np.dot(f, f),
+    np.convolve(f, 2), np.correlate(f, [2]), np.correlate(b, c), np.correlate(c, b), np.correlate(b, c, "full"), np.correlate(c, b, "full"), np.correlate(c, b, "same"),
+    np.insert(a, 1, [8, 9], axis=1), np.insert(a, 1, 9, axis=1), np.insert(a, [1], [[8], [9]], axis=1), np.insert(a, [1, 2], [8, 9], axis=1), np.insert(a, 1, [[8], [9]], axis=1),
+    np.insert(a, 1, [[8, 9]], axis=1), np.insert(a, [0, 2], [[8, 9], [10, 11]], axis=-1), np.insert(a, 1, [[7, 8, 9], [1, 2, 3]], axis=0), np.insert(a, [1, 1], [7, 8, 9], axis=0),
+    np.insert(np.arange(6), slice(1, 3), 9), np.insert(np.arange(6), 1, [7, 8]), np.insert(np.arange(12).reshape(2, 2, 3), 1, [8, 9], axis=2),
+    np.square([True, False]), np.square(True), np.conj([True, False]), *np.frexp([True, False]), *np.modf([True, False]), *np.modf(np.array([-2.0, np.inf, -np.inf, np.nan, -2.5])), *np.frexp(np.array([3], np.int8)),
+    np.polyval([[1, 2], [3, 4]], 2), np.polyval([[1, 2], [3, 4]], [2, 3]), np.polyval([1, 2, 3], [[2, 3], [4, 5]]),
+):
+    print(type(v).__name__, v.dtype, tuple(v.shape), v.tolist())
+for attempt in (lambda: np.flip(t), lambda: np.flip(t, 1), lambda: np.insert(np.arange(6), 7, 9)):
+    try:
+        print(attempt())
+    except (ValueError, IndexError) as error:
+        print(type(error).__name__, error)

@@ -58,6 +58,11 @@ def _own(t):
     return t.to(torch.float32 if t.dtype in (torch.int16, torch.uint16) else torch.float64)
 
 
+def _bytes(t):
+    """What numpy makes of truth values where a function is of numbers."""
+    return t.to(torch.int8) if t.dtype == torch.bool else t
+
+
 def _weak(x):
     return isinstance(x, (int, float, complex)) and not hasattr(x, "dtype")
 
@@ -349,13 +354,14 @@ rint = _unary(torch.round)
 fabs = _unary(torch.abs)
 signbit = _unary(torch.signbit, True)
 abs = absolute = _unary(torch.abs, True)
-negative, positive, square = _unary(torch.neg, True), _unary(torch.positive, True), _unary(torch.square, True)
+negative, positive = _unary(torch.neg, True), _unary(torch.positive, True)
+square = _unary(lambda t: torch.square(_bytes(t)), True)
 reciprocal = _unary(_inverted, exact=True)
 sign = _unary(lambda t: torch.sgn(t) if t.is_complex() else torch.sign(t), True)
 floor = _unary(lambda t: torch.floor(t) if t.dtype in _FLOATS else t, True)
 ceil = _unary(lambda t: torch.ceil(t) if t.dtype in _FLOATS else t, True)
 trunc = fix = _unary(lambda t: torch.trunc(t) if t.dtype in _FLOATS else t, True)
-conj = conjugate = _unary(lambda t: torch.conj_physical(t) if t.is_complex() else t, True)
+conj = conjugate = _unary(lambda t: torch.conj_physical(t) if t.is_complex() else _bytes(t), True)
 isnan, isinf, isfinite = _unary(torch.isnan, True), _unary(torch.isinf, True), _unary(torch.isfinite, True)
 isposinf, isneginf = _unary(torch.isposinf, True), _unary(torch.isneginf, True)
 logical_not = _unary(torch.logical_not, True)
@@ -448,7 +454,8 @@ class finfo:
 
 
 def ldexp(x1, x2):
-    return _r(_f(x1) * torch.pow(torch.tensor(2.0, dtype=torch.float64, device="cpu"), _t(x2)).to(_f(x1).dtype))
+    found = _f(x1) * torch.pow(torch.tensor(2.0, dtype=torch.float64, device="cpu"), _t(x2)).to(_f(x1).dtype)
+    return _wrapped(_r(found), [x1, x2])
 
 
 def divmod(x1, x2):
@@ -464,13 +471,14 @@ def i0(x):
 
 
 def modf(x):
-    t = _f(x)
-    return _r(t - torch.trunc(t)), _r(torch.trunc(t))
+    t = _own(_t(x))
+    rest = torch.where(torch.isinf(t), torch.zeros_like(t), t - torch.trunc(t))
+    return _wrapped((_r(torch.copysign(rest, t)), _r(torch.trunc(t))), [x])
 
 
 def frexp(x):
-    found = torch.frexp(_f(x))
-    return _r(found[0]), _r(found[1])
+    found = torch.frexp(_own(_t(x)))
+    return _wrapped((_r(found[0]), _r(found[1])), [x])
 
 
 # Making arrays.
@@ -783,7 +791,10 @@ def broadcast_shapes(*args):
 
 def flip(m, axis=None):
     t = _t(m)
-    return _a(torch.flip(t, list(range(t.dim())) if axis is None else _shape(axis)))
+    dims = list(range(t.dim())) if axis is None else _shape(axis)
+    if dims and isinstance(m, torch.Tensor):
+        raise ValueError("step must be greater than zero")
+    return _a(torch.flip(t, dims))
 
 
 def fliplr(m):
@@ -823,7 +834,8 @@ def repeat(a, repeats, axis=None):
     counts = int(repeats) if isinstance(repeats, int) else _t(repeats)
     if isinstance(counts, torch.Tensor) and counts.numel() == 1:
         counts = int(counts)
-    return _a(torch.repeat_interleave(t.reshape(-1) if axis is None else t, counts, dim=0 if axis is None else axis))
+    found = torch.repeat_interleave(t.reshape(-1) if axis is None else t, counts, dim=0 if axis is None else axis)
+    return _wrapped(_a(found), [a])
 
 
 def _joined(arrays):
@@ -919,7 +931,7 @@ def unstack(x, /, *, axis=0):
 
 def array_split(ary, indices_or_sections, axis=0):
     parts = indices_or_sections if isinstance(indices_or_sections, int) else [int(at) for at in indices_or_sections]
-    return [_a(t) for t in torch.tensor_split(_t(ary), parts, axis)]
+    return [t if isinstance(ary, torch.Tensor) else _a(t) for t in torch.tensor_split(_t(ary), parts, axis)]
 
 
 def split(ary, indices_or_sections, axis=0):
@@ -1110,7 +1122,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     index = torch.where(index < 0, index + length, index)
     axis = axis % t.dim()
     found = t.index_select(axis, index.reshape(-1))
-    return _r(found.reshape([*t.shape[:axis], *index.shape, *t.shape[axis + 1:]]))
+    return _wrapped(_r(found.reshape([*t.shape[:axis], *index.shape, *t.shape[axis + 1:]])), [a])
 
 
 def take_along_axis(arr, indices, axis=-1):
@@ -1740,7 +1752,7 @@ def dot(a, b, out=None):
 
 
 def _dotted(a, b):
-    x, y = _common(a, b)
+    x, y = _joined([a, b])
     if x.dim() == 0 or y.dim() == 0:
         return _r(x * y)
     along = x.dim() - 1, 0 if y.dim() == 1 else y.dim() - 2
@@ -1753,18 +1765,18 @@ def _dotted(a, b):
 
 
 def vdot(a, b, /):
-    x, y = _common(a, b)
+    x, y = _joined([a, b])
     x = x.reshape(-1)
     return _r(_product(torch.conj_physical(x) if x.is_complex() else x, y.reshape(-1)))
 
 
 def inner(a, b, /):
-    x, y = _common(a, b)
+    x, y = _joined([a, b])
     return _r(torch.inner(x, y) if x.dim() and y.dim() else x * y)
 
 
 def outer(a, b, out=None):
-    x, y = _common(a, b)
+    x, y = _joined([a, b])
     return _put("outer", _a(torch.outer(x.reshape(-1), y.reshape(-1))), out)
 
 
@@ -1784,11 +1796,11 @@ def vecmat(x1, x2, /):
 
 
 def kron(a, b):
-    return _a(torch.kron(*_common(a, b)))
+    return _a(torch.kron(*_joined([a, b])))
 
 
 def tensordot(a, b, axes=2):
-    x, y = _common(a, b)
+    x, y = _joined([a, b])
     if not isinstance(axes, int):
         axes = ([axes[0]] if isinstance(axes[0], int) else list(axes[0]), [axes[1]] if isinstance(axes[1], int) else list(axes[1]))
     return _r(torch.tensordot(x, y, axes))
@@ -1825,7 +1837,7 @@ def diag(v, k=0):
 
 
 def diagflat(v, k=0):
-    return _a(torch.diagflat(_t(v), k))
+    return _wrapped(_a(torch.diagflat(_t(v), k)), [v])
 
 
 def tril(m, k=0):
@@ -1894,17 +1906,19 @@ def corrcoef(x, y=None, rowvar=True, *, dtype=None):
 
 
 def convolve(a, v, mode="full"):
-    x, y = _common(a, v)
+    x, y = [t.reshape(-1) if t.dim() == 0 else t for t in _joined([a, v])]
     if y.numel() > x.numel():
         x, y = y, x
     return _convolved(x, y.flip(0), mode)
 
 
 def correlate(a, v, mode="valid"):
-    x, y = _common(a, v)
+    x, y = _joined([a, v])
+    if x.dim() == 0 or y.dim() == 0:
+        raise ValueError("object of too small depth for desired array")
     if y.numel() > x.numel():
-        return _a(_t(_convolved(y, x, mode)).flip(0))
-    return _convolved(x, y, mode)
+        return conj(_a(_t(_convolved(y, _t(conj(_a(x))), mode)).flip(0)))
+    return _convolved(x, _t(conj(_a(y))), mode)
 
 
 def _convolved(x, kernel, mode):
@@ -1930,7 +1944,7 @@ def polyval(p, x):
     at = _t(x)
     coefficients, at = _common(p, _a(at) if at.dim() else at.item())
     found = torch.zeros_like(at)
-    for coefficient in coefficients.reshape(-1):
+    for coefficient in coefficients:
         found = found * at + coefficient
     return _r(found)
 
@@ -2032,28 +2046,28 @@ def delete(arr, obj, axis=None):
     t, axis = _axis(_t(arr), axis)
     keep = torch.ones(t.shape[axis], dtype=torch.bool, device="cpu")
     keep[_places(obj, t.shape[axis])] = False
-    return _a(t.index_select(axis, torch.nonzero(keep).reshape(-1)))
+    return _wrapped(_a(t.index_select(axis, torch.nonzero(keep).reshape(-1))), [arr])
 
 
 def insert(arr, obj, values, axis=None):
     t, axis = _axis(_t(arr), axis)
+    axis = axis % t.dim()
     length = t.shape[axis]
-    index = torch.atleast_1d(_t(obj)).to(torch.int64)
+    given = _places(obj, length) if isinstance(obj, slice) else _t(obj)
+    index = torch.nonzero(given).reshape(-1) if given.dtype == torch.bool else given.reshape(-1).to(torch.int64)
+    for place in index.tolist():
+        if not -length <= place <= length:
+            raise IndexError(f"index {place} is out of bounds for axis {axis} with size {length}")
     index = torch.where(index < 0, index + length, index)
     value = _t(values).to(t.dtype)
-    moved = t.movedim(axis, 0)
-    single = isinstance(obj, int)
-    if single and value.dim() and moved.dim() == 1:
-        index = index.expand(value.numel())
-    if single and moved.dim() > 1:
-        added = torch.broadcast_to(value if value.dim() < moved.dim() else value.movedim(axis, 0), [
-            value.shape[axis] if value.dim() == moved.dim() else 1, *moved.shape[1:]])
-        index = index.expand(added.shape[0])
-    else:
-        added = torch.broadcast_to(value if moved.dim() == 1 or value.dim() == 0 else value.movedim(axis, 0),
-                                   [index.numel(), *moved.shape[1:]])
+    value = value.reshape([1] * (t.dim() - value.dim()) + [*value.shape])
+    if index.numel() == 1:
+        # A lone number has its values along the first dimension of them, a list of one along the axis.
+        value = value if given.dim() else value.movedim(0, axis)
+        index = index.expand(value.shape[axis])
+    added = torch.broadcast_to(value, [*t.shape[:axis], index.numel(), *t.shape[axis + 1:]])
     order = torch.sort(torch.cat([index * 2, torch.arange(length, device="cpu") * 2 + 1]), stable=True)[1]
-    return _a(torch.cat([added, moved]).index_select(0, order).movedim(0, axis))
+    return _wrapped(_a(torch.cat([added, t], axis).index_select(axis, order)), [arr])
 
 
 def trim_zeros(filt, trim="fb", axis=None):
