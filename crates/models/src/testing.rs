@@ -60,7 +60,7 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
 
 /// A model that is loaded already, and what its weights were then.
 struct Kept {
-    of: (String, DType),
+    of: (String, DType, Device),
     model: Rc<Transformer>,
     scrub: Scrub,
 }
@@ -71,19 +71,19 @@ thread_local! {
     static KEPT: RefCell<ManuallyDrop<Vec<Kept>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// Returns a test model on the CPU that each thread loads once, and so each test, for engines that come one after another.
+/// Returns a test model that each thread loads once, and so each test, for engines that come one after another.
 ///
 /// # Panics
 /// When it is not there, or whoever computed with it before has changed a weight.
 #[must_use]
-pub fn kept(name: &str, dtype: DType) -> Rc<Transformer> {
-    let of = (name.to_owned(), dtype);
+pub fn kept(name: &str, dtype: DType, device: Device) -> Rc<Transformer> {
+    let of = (name.to_owned(), dtype, device);
     KEPT.with_borrow_mut(|all| {
         if let Some(kept) = all.iter_mut().find(|kept| kept.of == of) {
             kept.assert_unchanged();
             return Rc::clone(&kept.model);
         }
-        let mut model = load_as(name, dtype, Device::CPU);
+        let mut model = load_as(name, dtype, device);
         let scrub = model.scrub().unwrap_or_else(|error| panic!("{error}"));
         let model = Rc::new(model);
         all.push(Kept { of, model: Rc::clone(&model), scrub });
@@ -174,5 +174,5 @@ pub fn weights(folder: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(Interleaver::over(kept(name, DType::Float32), Settings::default()))
+    Box::new(Interleaver::over(kept(name, DType::Float32, Device::CPU), Settings::default()))
 }

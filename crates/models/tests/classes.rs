@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Engine, Interleaver, Job, Settings};
 use fastrand::Rng;
-use models::DType;
 use models::testing::{GPT2, LLAMA, kept};
+use models::{DType, Device};
 use program::{Batching, Function};
 
 const INT8: Subject<'_> = Subject { engine: &|| few_bits("tiny-llama", DType::Int8), ..LLAMA };
@@ -16,7 +16,7 @@ const NF4: Subject<'_> = Subject { engine: &|| few_bits("tiny-gpt2", DType::Nf4)
 const MODELS: [&Subject<'_>; 4] = [&GPT2, &LLAMA, &INT8, &NF4];
 
 fn few_bits(name: &str, dtype: DType) -> Box<dyn Engine> {
-    Box::new(Interleaver::over(kept(name, dtype), Settings::default()))
+    Box::new(Interleaver::over(kept(name, dtype, Device::CPU), Settings::default()))
 }
 
 /// What the job under test does: it reads at several depths, writes, and unembeds.

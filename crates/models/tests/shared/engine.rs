@@ -1,6 +1,5 @@
 //! The tests' models in an engine: on the CPU, and in the binary `on_gpu` on what stands for a GPU.
 
-use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -31,12 +30,7 @@ pub fn engine_of(name: &str, dtype: DType) -> Box<dyn Engine> {
 
 /// The same, with settings of its own.
 pub fn interleaver_with(name: &str, dtype: DType, settings: Settings) -> Interleaver<Transformer> {
-    // What is left on a device would be missing there.
-    let model = match *DEVICE {
-        Device::CPU => testing::kept(name, dtype),
-        device => Rc::new(testing::load_as(name, dtype, device)),
-    };
-    Interleaver::over(model, settings)
+    Interleaver::over(testing::kept(name, dtype, *DEVICE), settings)
 }
 
 /// The same, as it is served.
