@@ -58,6 +58,13 @@ def _is_reserved(name):
     return len(name) > 2 and name[0] == name[-1] == "_" != name[1] and name[-2] != "_" and name not in _SUNDER
 
 
+def _refuse_reserved(cls):
+    """Refuses names that CPython's class statement refuses. Classes that come with a request have the metaclass's own."""
+    for name in cls.__dict__:
+        if _is_reserved(name):
+            raise ValueError(f"_sunder_ names, such as {name!r}, are reserved for future Enum use")
+
+
 def _is_part(value):
     return isinstance(value, (property, staticmethod, classmethod)) or hasattr(value, "__get__")
 
@@ -79,8 +86,6 @@ def _enumerate(cls):
     # What makes members may ask how many there are.
     cls.__members__ = members
     for name, value in own.items():
-        if _is_reserved(name):
-            raise ValueError(f"_sunder_ names, such as {name!r}, are reserved for future Enum use")
         if name in ignored:
             delattr(cls, name)
             continue
@@ -143,6 +148,7 @@ def _make(cls, kind, value):
 class Enum:
     def __init_subclass__(cls):
         if cls.__module__ != "enum":
+            _refuse_reserved(cls)
             _enumerate(cls)
 
     def __new__(cls, value, names=None, *, module="__main__", qualname=None, type=None, start=1):
