@@ -293,6 +293,11 @@ pub trait HostObject: Any {
         None
     }
 
+    /// Classes above the one that the object stands for, by name: `issubclass(np.float32, np.floating)`.
+    fn is_below(&self, class: &str) -> bool {
+        false
+    }
+
     /// Called first by a `with` statement whose context expression gave this object.
     fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         Ok(Capture::Inline(body))

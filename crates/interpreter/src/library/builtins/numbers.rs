@@ -67,7 +67,7 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
             None => Ok(int::from_float(machine, number.round_ties_even())?.into()),
             Some(digits) => {
                 let digits = operators::index_clamped(machine, &digits)?;
-                Ok(Value::from(round_float(number, digits)).into())
+                Ok(Value::from(round_float(number, digits)?).into())
             }
         },
         Value::Host(object) => {
@@ -114,15 +114,18 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
 }
 
 /// Rounds correctly, as the decimal expansion says.
-fn round_float(number: f64, digits: i64) -> f64 {
+///
+/// # Errors
+/// `OverflowError` where what it is rounded to is larger than the largest float.
+fn round_float(number: f64, digits: i64) -> Result<f64, Raise> {
     if !number.is_finite() || number == 0.0 || digits > 323 {
-        return number;
+        return Ok(number);
     }
     if digits < -308 {
-        return 0f64.copysign(number);
+        return Ok(0f64.copysign(number));
     }
     if digits >= 0 {
-        return format!("{number:.*}", digits as usize).parse().unwrap_or(number);
+        return Ok(format!("{number:.*}", digits as usize).parse().unwrap_or(number));
     }
     // Left of the point, the exact value is an integer and a fraction that only breaks ties.
     let exact: BigInt = num_traits::FromPrimitive::from_f64(number.trunc()).unwrap_or_default();
@@ -132,7 +135,10 @@ fn round_float(number: f64, digits: i64) -> f64 {
     let above = twice > unit_big || twice == unit_big && (number.fract() != 0.0 || quotient.is_odd());
     let rounded = (quotient + if above { BigInt::one() } else { BigInt::zero() }) * unit_big;
     let magnitude: f64 = num_traits::ToPrimitive::to_f64(&rounded).unwrap_or(f64::INFINITY);
-    magnitude.copysign(number)
+    match magnitude.is_finite() {
+        true => Ok(magnitude.copysign(number)),
+        false => Err(Raise::new(Kind::OverflowError, "rounded value too large to represent")),
+    }
 }
 
 pub fn divmod(machine: &Machine, args: Args) -> HostResult {
