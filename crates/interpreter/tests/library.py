@@ -1484,3 +1484,13 @@ for number in (1.5e308, 1.7e308, -1.5e308):
     try: print(round(number, -308))
     except OverflowError as e: print(e)
 print(round(1.4e308, -308), round(1.5e308, -309), round(-1.5e308, -400))
+#### abstract classes: instances of classes that derive from them
+import collections.abc as c
+class Own(c.Sequence):
+    def __len__(self): return 2
+    def __getitem__(self, index): return [5, 6][index]
+class Plain:
+    def __call__(self): pass
+    def __contains__(self, one): return True
+for one in (Own(), Plain()):
+    print([name for name in ('Hashable', 'Iterable', 'Sized', 'Container', 'Collection', 'Callable', 'Sequence', 'MutableSequence', 'Reversible', 'Mapping') if isinstance(one, getattr(c, name))])

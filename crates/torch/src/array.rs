@@ -554,16 +554,15 @@ impl HostObject for Array {
                 let dtype = types::require(&args.clone().one("astype")?)?;
                 wrapped(create::convert(machine, own, Some(dtype), None)?.value())
             }
-            "cumsum" if args.positional.is_empty() && args.keyword.is_empty() => {
-                let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
-                wrapped(dispatch::tensor(machine, "cumsum", "", &[flat.into(), Argument::from(0)])?.value())
-            }
-            "flatten" | "ravel" if !(args.positional.is_empty() && args.keyword.is_empty()) => {
-                let Some(ravel) = written::member(machine, "numpy", "ravel")? else {
+            "cumsum" | "flatten" | "ravel"
+                if name == "cumsum" || !(args.positional.is_empty() && args.keyword.is_empty()) =>
+            {
+                let function = if name == "cumsum" { "cumsum" } else { "ravel" };
+                let Some(function) = written::member(machine, "numpy", function)? else {
                     return Ok(Outcome::NotImplemented);
                 };
                 let positional = std::iter::once(Value::Host(self)).chain(args.positional.iter().cloned()).collect();
-                machine.call_now(&ravel, Args { positional, keyword: args.keyword.clone() })
+                machine.call_now(&function, Args { positional, keyword: args.keyword.clone() })
             }
             "flatten" | "ravel" => {
                 let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;

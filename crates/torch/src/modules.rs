@@ -514,7 +514,11 @@ impl HostObject for Class {
         match numpy_type(&self.name) {
             Some(dtype) => array::types::is_of(dtype, class),
             None if array::types::ABSTRACT.contains(&&*self.name) => array::types::is_abstract_below(&self.name, class),
-            None if &*self.name == "torch.nn.Parameter" => class == "torch.Tensor",
+            None if matches!(&*self.name, "torch.Tensor" | "torch.nn.Parameter") => {
+                let does = ["Collection", "Container", "Iterable", "Reversible", "Sized"];
+                let known = class.strip_prefix("collections.abc.").or_else(|| class.strip_prefix("typing."));
+                class == "torch.Tensor" || known.is_some_and(|name| does.contains(&name))
+            }
             None => class == "torch.nn.Module" && self.name.strip_prefix("torch.nn.").is_some_and(neural::is_class),
         }
     }

@@ -298,6 +298,17 @@ pub trait HostObject: Any {
         false
     }
 
+    /// What to write instead of a program's class that derives from the class that the object stands for, where there can be
+    /// none.
+    fn instead_of_deriving(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Says whether `divmod` takes the object where `//` and `%` do.
+    fn has_divmod(&self) -> bool {
+        true
+    }
+
     /// Called first by a `with` statement whose context expression gave this object.
     fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         Ok(Capture::Inline(body))

@@ -84,3 +84,20 @@ for one in kinds:
 for x in (np.float32(1), np.int64(1), np.bool_(1), np.complex64(1), torch.tensor(1)):
     print([isinstance(x, one) for one in (numbers.Number, numbers.Real, numbers.Integral, np.number, np.floating)])
 print(issubclass(nn.Linear, nn.Module), issubclass(nn.Sequential, nn.Module), issubclass(nn.Parameter, torch.Tensor), issubclass(nn.Module, nn.Linear), issubclass(torch.Tensor, nn.Module), issubclass(nn.Linear, torch.Tensor))
+#### numbers of Python's own of tensors and arrays: what each defines
+import math, collections.abc
+import numpy as np, torch
+t, f, v, a = torch.tensor(3), torch.tensor(2.5), torch.tensor([1.5, 2.5]), np.arange(1, 4)
+for attempt in (
+    lambda: divmod(7, t), lambda: divmod(t, 2), lambda: divmod(v, 2), lambda: divmod(7, a), lambda: divmod(a, 2), lambda: divmod(np.int64(7), 2), lambda: divmod(7.0, f), lambda: round(t), lambda: round(v, 1),
+    lambda: round(np.float32(2.567), 2), lambda: round(np.float64(2.5)), lambda: round(a), lambda: math.trunc(f), lambda: math.trunc(t), lambda: math.trunc(np.float32(1.5)), lambda: math.trunc(np.float64(1.5)),
+    lambda: math.trunc(np.int64(3)), lambda: math.trunc(np.array(2.5)), lambda: math.floor(f), lambda: math.ceil(t), lambda: math.floor(np.float32(1.5)),
+):
+    try:
+        print(attempt())
+    except TypeError as error:
+        print(error)
+print([issubclass(torch.Tensor, one) for one in (collections.abc.Iterable, collections.abc.Sized, collections.abc.Hashable, collections.abc.Sequence)])
+u = np.array([1, 2], dtype=np.uint8)
+print(u.cumsum().dtype, np.cumsum(u).dtype, np.cumprod(u).dtype, u.cumsum(0).dtype, np.array([True, False]).cumsum().dtype, u.astype(np.int8).cumsum().dtype, np.arange(6).reshape(2, 3).cumsum(axis=1), np.arange(6).reshape(2, 3).cumsum(), v.numpy().cumsum())
+print(*[one.dtype for one in (np.setdiff1d(v.numpy(), [1.5]), np.setdiff1d(v, [1.5]), np.setdiff1d(a, [1.5]), np.intersect1d(v.numpy(), [1.5]))])

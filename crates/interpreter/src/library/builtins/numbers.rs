@@ -70,20 +70,13 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
                 Ok(Value::from(round_float(number, digits)?).into())
             }
         },
-        Value::Host(object) => {
-            let args = Args {
-                positional: Vec::new(),
-                keyword: digits.into_iter().map(|digits| ("decimals".into(), digits)).collect(),
-            };
-            let positional = args.keyword.first().map(|(_, digits)| digits.clone()).into_iter().collect();
-            match object.clone().call_method(machine, "round", &args)? {
-                Outcome::NotImplemented => match object.get_attribute(machine, "__round__") {
-                    Ok(Outcome::Ready(round)) => machine.call_now(&round, Args { positional, keyword: Vec::new() }),
-                    _ => Err(undefined()),
-                },
-                outcome => Ok(outcome),
+        Value::Host(object) => match object.get_attribute(machine, "__round__") {
+            Ok(Outcome::Ready(round)) => {
+                let positional = digits.into_iter().collect();
+                machine.call_now(&round, Args { positional, keyword: Vec::new() })
             }
-        }
+            _ => Err(undefined()),
+        },
         plain => {
             let Some(number) = int::shared(&plain) else { return Err(undefined()) };
             let digits = digits.map_or(Ok(0), |digits| operators::index_clamped(machine, &digits))?;
@@ -157,16 +150,15 @@ pub fn divmod(machine: &Machine, args: Args) -> HostResult {
             return Err(Raise::new(Kind::ZeroDivisionError, "float divmod()"));
         }
     }
-    let quotient = operators::binary(machine, Operator::FloorDiv, &left, &right).map_err(|raise| {
-        match raise.is(Kind::TypeError) {
-            true => Raise::type_error(format!(
-                "unsupported operand type(s) for divmod(): '{}' and '{}'",
-                type_name(&left),
-                type_name(&right)
-            )),
-            false => raise,
-        }
-    });
+    let unsupported = || {
+        let (left, right) = (type_name(&left), type_name(&right));
+        Raise::type_error(format!("unsupported operand type(s) for divmod(): '{left}' and '{right}'"))
+    };
+    if [&left, &right].iter().any(|value| matches!(value, Value::Host(object) if !object.has_divmod())) {
+        return Err(unsupported());
+    }
+    let quotient = operators::binary(machine, Operator::FloorDiv, &left, &right)
+        .map_err(|raise| if raise.is(Kind::TypeError) { unsupported() } else { raise });
     then(machine, quotient, move |machine, quotient| {
         let rest = operators::binary(machine, Operator::Mod, &left, &right);
         then(machine, rest, move |_, rest| Ok(Value::tuple(vec![quotient, rest]).into()))

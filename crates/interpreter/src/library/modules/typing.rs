@@ -200,6 +200,9 @@ pub fn is_annotation(value: &Value) -> bool {
 /// Says whether a value can do what an abstract container asks; `None` for what is no such class.
 pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
     let name = class.downcast_ref::<Name>()?;
+    if let Value::Instance(instance) = value {
+        return subclass_of(class, &Value::Class(Rc::clone(instance.class())));
+    }
     let plain = operators::plain(value);
     if let Some(builtin) = name.builtin {
         return Some(builtin_type(&plain).is_some_and(|kind| kind.is_subtype(builtin)));
@@ -243,7 +246,6 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         "Hashable" => {
             !matches!(plain, Value::List(_) | Value::Dict(_) | Value::Slice(_))
                 && !matches!(&plain, Value::Set(set) if !set.is_frozen())
-                && !matches!(value, Value::Instance(one) if matches!(one.class().find("__hash__"), Some(Value::None)))
         }
         _ => return None,
     })

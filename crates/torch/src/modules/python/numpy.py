@@ -1227,8 +1227,9 @@ def union1d(ar1, ar2):
 
 
 def setdiff1d(ar1, ar2, assume_unique=False):
-    a, b = _common(ravel(ar1) if assume_unique else unique(ar1), ar2)
-    return _a(a[~torch.isin(a, b)])
+    kept = ravel(ar1) if assume_unique else unique(ar1)
+    a, b = _common(kept, ar2)
+    return _a(_t(kept)[~torch.isin(a, b)])
 
 
 def setxor1d(ar1, ar2, assume_unique=False):
@@ -1507,7 +1508,10 @@ def nanargmin(a, axis=None, out=None, *, keepdims=False):
 def _cumulated(operator):
     def function(a, axis=None, dtype=None, out=None):
         t, axis = _axis(_t(a), axis)
-        return _put("cumsum", _wrapped(_a(operator(t if dtype is None else t.to(_dtype(dtype)), axis)), [a]), out)
+        made = operator(t if dtype is None else t.to(_dtype(dtype)), axis)
+        if dtype is None and t.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+            made = made.to(torch.uint64)
+        return _put("cumsum", _wrapped(_a(made), [a]), out)
 
     return function
 
