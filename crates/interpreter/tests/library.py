@@ -1450,3 +1450,47 @@ except TypeError as e: print(e)
 try: Inner(z=2)
 except TypeError as e: print(e)
 print(Inner(1) == Inner(1), Inner(1) == Holder.Kept(1))
+#### collections: classes that derive from containers with kinds of their own
+from collections import Counter, OrderedDict, defaultdict
+class S(set): pass
+class Z(frozenset): pass
+class O(OrderedDict): pass
+class D(defaultdict): pass
+class C(Counter): pass
+print(S([1]), S(), Z([1]), Z(), [S([1])], O(a=1), O(), D(int, a=1), D(None), C('aab'), C())
+print(O(a=1) | {'b': 2}, {'b': 2} | O(a=1), O(a=1) | O(a=2), type(O(a=1) | {}) is O, D(int, a=1) | {'b': 2}, {'b': 2} | D(list, a=1))
+print(O(a=1).copy(), type(O(a=1).copy()) is O, D(int, a=1).copy(), type(D(int).copy()).__name__, C('a').copy(), O.fromkeys('ab'))
+o = p = O(a=1)
+o |= {'b': 3}
+print(o, o is p, o == OrderedDict(a=1, b=3), D(int, a=1).copy()['new'], (D(list) | {})['new'])
+#### abstract classes: what is below them
+import numbers, collections
+import collections.abc as c
+for one in (int, bool, float, complex, str, list, tuple, dict, set, frozenset, range, bytes, type(None), collections.OrderedDict, collections.deque,
+            type({}.keys()), type({}.values()), type({}.items()), type(x for x in ()), type(iter([])), type(len), type(print), zip):
+    print(one.__name__, [name for name in ('Hashable', 'Iterable', 'Iterator', 'Generator', 'Reversible', 'Sized', 'Container', 'Collection', 'Callable',
+          'Sequence', 'MutableSequence', 'ByteString', 'Mapping', 'MutableMapping', 'Set', 'MutableSet', 'KeysView', 'ValuesView', 'ItemsView', 'MappingView')
+          if issubclass(one, getattr(c, name))], [name for name in ('Number', 'Complex', 'Real', 'Rational', 'Integral') if issubclass(one, getattr(numbers, name))])
+class Own:
+    __hash__ = None
+    def __len__(self): return 1
+    def __iter__(self): return iter([1])
+class Below(list): pass
+print([issubclass(Own, one) for one in (c.Sized, c.Iterable, c.Hashable, c.Collection, c.Container)], isinstance(Own(), c.Hashable), isinstance(Own(), c.Sized))
+print(issubclass(Below, c.MutableSequence), issubclass(Below, c.Hashable), issubclass(c.Sequence, c.Sized), issubclass(c.Sized, c.Sequence), issubclass(numbers.Integral, numbers.Number))
+print(issubclass(int, (str, numbers.Real)), issubclass(float, numbers.Rational))
+#### round: what is too large
+for number in (1.5e308, 1.7e308, -1.5e308):
+    try: print(round(number, -308))
+    except OverflowError as e: print(e)
+print(round(1.4e308, -308), round(1.5e308, -309), round(-1.5e308, -400))
+#### abstract classes: instances of classes that derive from them
+import collections.abc as c
+class Own(c.Sequence):
+    def __len__(self): return 2
+    def __getitem__(self, index): return [5, 6][index]
+class Plain:
+    def __call__(self): pass
+    def __contains__(self, one): return True
+for one in (Own(), Plain()):
+    print([name for name in ('Hashable', 'Iterable', 'Sized', 'Container', 'Collection', 'Callable', 'Sequence', 'MutableSequence', 'Reversible', 'Mapping') if isinstance(one, getattr(c, name))])

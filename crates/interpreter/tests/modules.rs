@@ -171,3 +171,14 @@ fn modules_that_reach_out_are_refused_by_name() {
     assert!(result.is_ok(), "{result:?}", result = result.err());
     assert_eq!(printed, "True\n", "a module is one object");
 }
+
+#[test]
+fn classes_that_nothing_can_derive_from_say_what_to_write_instead() {
+    for base in ["collections.deque", "bytearray"] {
+        let source = format!("import collections\nclass Own({base}): pass");
+        let (_, result) = common::run(&source, &program::Limits::default());
+        let expected =
+            format!("class Own: deriving from {base} is not supported by this server: keep one in an attribute");
+        assert_eq!(result.err().map(|raise| raise.message().to_owned()), Some(expected));
+    }
+}

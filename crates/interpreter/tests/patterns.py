@@ -51,3 +51,7 @@ import re
 p = re.compile(r":+")
 print(p.findall("a:b::c:::d", 3), p.findall("a:b::c:::d", pos=3, endpos=8), [m.span() for m in p.finditer("a:b::c:::d", 3, 8)], [m.span() for m in p.finditer("é:é::", 2)])
 print(p.findall("a:b", 9), p.findall("a:b", -5), re.compile(r"^b").findall("ab", 1), re.compile(r"\bb").findall("ab b", 1), p.search("a:b", 2))
+#### bounds of ASCII's words
+import re
+print(re.findall(r'(?a)\b\w+\b', 'é abc naïve'), re.findall(r'\b\w+\b', 'é abc naïve', re.A), re.findall(r'\b\w+\b', 'é abc naïve'))
+print(re.findall(r'(?a)\B.', 'é abc'), re.findall(r'(?a:\b)a', 'éa a'), re.split(r'(?a)\b', 'éa b'), re.sub(r'(?a)\bx', '-', 'x éx xx'))

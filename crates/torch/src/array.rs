@@ -180,13 +180,23 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
             population(&mut args.keyword);
             through(machine, args, "var")
         },
-        ("numpy", "argmax") => |machine, args| through(machine, args, "argmax"),
-        ("numpy", "argmin") => |machine, args| through(machine, args, "argmin"),
+        ("numpy", "argmax") => |machine, args| found(machine, args, "argmax"),
+        ("numpy", "argmin") => |machine, args| found(machine, args, "argmin"),
         ("numpy", "amax" | "max") => |machine, args| through(machine, args, "amax"),
         ("numpy", "amin" | "min") => |machine, args| through(machine, args, "amin"),
         ("numpy", "zeros") => |machine, args| factory(machine, args, "zeros"),
         ("numpy", "ones") => |machine, args| factory(machine, args, "ones"),
         _ => return None,
+    })
+}
+
+/// Finds where an extreme is: of a tensor by its own method, as NumPy does, which gives a tensor.
+fn found(machine: &Machine, args: Args, operator: &str) -> HostResult {
+    let tensor = args.positional.first().and_then(Tensor::of);
+    let found = through(machine, args, operator)?;
+    Ok(match (tensor, &found) {
+        (Some(_), Outcome::Ready(place)) => elements_of(place).map_or(found, |place| place.value().into()),
+        _ => found,
     })
 }
 
@@ -499,7 +509,6 @@ impl HostObject for Array {
                     dispatch::tensor(machine, "flatten", "using_ints", &[self.tensor(machine)?.into()])?.value(),
                 );
             }
-            "base" => Value::None.into(),
             "flags" => match written::member(machine, "numpy.ndarray", "_flags")? {
                 Some(flags) => return machine.call_now(&flags, python::positional([Value::Host(self)])),
                 None => Outcome::NotImplemented,
@@ -545,16 +554,15 @@ impl HostObject for Array {
                 let dtype = types::require(&args.clone().one("astype")?)?;
                 wrapped(create::convert(machine, own, Some(dtype), None)?.value())
             }
-            "cumsum" if args.positional.is_empty() && args.keyword.is_empty() => {
-                let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
-                wrapped(dispatch::tensor(machine, "cumsum", "", &[flat.into(), Argument::from(0)])?.value())
-            }
-            "flatten" | "ravel" if !(args.positional.is_empty() && args.keyword.is_empty()) => {
-                let Some(ravel) = written::member(machine, "numpy", "ravel")? else {
+            "cumsum" | "flatten" | "ravel"
+                if name == "cumsum" || !(args.positional.is_empty() && args.keyword.is_empty()) =>
+            {
+                let function = if name == "cumsum" { "cumsum" } else { "ravel" };
+                let Some(function) = written::member(machine, "numpy", function)? else {
                     return Ok(Outcome::NotImplemented);
                 };
                 let positional = std::iter::once(Value::Host(self)).chain(args.positional.iter().cloned()).collect();
-                machine.call_now(&ravel, Args { positional, keyword: args.keyword.clone() })
+                machine.call_now(&function, Args { positional, keyword: args.keyword.clone() })
             }
             "flatten" | "ravel" => {
                 let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
@@ -771,10 +779,17 @@ impl HostObject for Array {
         }))
     }
 
+    fn str(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        match self.tensor.sizes().is_empty() {
+            true => self.tensor.item().map(|item| Some(self.digits(&item))),
+            false => self.format(machine, ""),
+        }
+    }
+
     fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {
         match (self.tensor.sizes().is_empty(), spec.is_empty()) {
-            (true, true) => self.tensor.item().map(|item| Some(self.digits(&item))),
-            (true, false) => python::format(machine, &self.tensor.item()?, spec).map(Some),
+            // NumPy formats what `item` gives: a float of Python's, with all digits that tell it from those.
+            (true, _) => python::format(machine, &self.tensor.item()?, spec).map(Some),
             (false, true) => print::text(machine, &self.tensor(machine)?).map(Some),
             (false, false) => Ok(None),
         }
@@ -791,8 +806,6 @@ impl HostObject for Array {
         let dtype = self.tensor.dtype();
         match (self.scalar, class) {
             (false, class) => class == "numpy.ndarray",
-            (true, "float") => dtype == DType::Float64,
-            (true, "complex") => dtype == DType::Complex128,
             (true, class) => class.strip_prefix("numpy.") == Some(dtype.name()) || types::is_of(dtype, class),
         }
     }

@@ -359,6 +359,14 @@ impl Class {
     pub fn dynamic(name: String, construct: Construct) -> Self {
         Self { name: name.into(), construct }
     }
+
+    /// Returns the name under which the class shows itself: with the module that defines it.
+    fn shown(&self) -> &str {
+        match &*self.name {
+            "torch.nn.Parameter" => "torch.nn.parameter.Parameter",
+            name => name,
+        }
+    }
 }
 
 /// Calls a function of a module from Rust.
@@ -502,6 +510,19 @@ impl HostObject for Class {
         Some(self.name.clone())
     }
 
+    fn is_below(&self, class: &str) -> bool {
+        match numpy_type(&self.name) {
+            Some(dtype) => array::types::is_of(dtype, class),
+            None if array::types::ABSTRACT.contains(&&*self.name) => array::types::is_abstract_below(&self.name, class),
+            None if matches!(&*self.name, "torch.Tensor" | "torch.nn.Parameter") => {
+                let does = ["Collection", "Container", "Iterable", "Reversible", "Sized"];
+                let known = class.strip_prefix("collections.abc.").or_else(|| class.strip_prefix("typing."));
+                class == "torch.Tensor" || known.is_some_and(|name| does.contains(&name))
+            }
+            None => class == "torch.nn.Module" && self.name.strip_prefix("torch.nn.").is_some_and(neural::is_class),
+        }
+    }
+
     fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
         match name {
             "__call__" if effects::makes_plain_objects(&self.name) => Effect::Looks,
@@ -515,7 +536,7 @@ impl HostObject for Class {
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        let (module, short) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
+        let (module, short) = self.shown().rsplit_once('.').unwrap_or(("", &self.name));
         if name == "__name__" || name == "__qualname__" {
             return Ok(Value::from(short).into());
         }
@@ -554,7 +575,7 @@ impl HostObject for Class {
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("<class '{}'>", self.name)))
+        Ok(Some(format!("<class '{}'>", self.shown())))
     }
 }
 

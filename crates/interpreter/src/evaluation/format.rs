@@ -19,7 +19,7 @@ use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::suspension::Deep;
-use crate::values::types::{Dict, Items, Made, dict, int, ledger, type_name};
+use crate::values::types::{Dict, Items, Made, Set, dict, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
@@ -56,7 +56,10 @@ pub fn str(machine: &Machine, value: &Value) -> Text {
             if instance.exception().is_some() {
                 return exception_text(&machine, instance).await;
             }
-            if let (None, Some(payload)) = (special(&value, "__repr__"), payload(&value)) {
+            // Those of sets and dicts show the class that they are of.
+            if let (None, Some(payload)) = (special(&value, "__repr__"), payload(&value))
+                && !matches!(payload, Value::Set(_) | Value::Dict(_))
+            {
                 return str(&machine, &payload).await;
             }
         }
@@ -349,13 +352,8 @@ fn write_repr<'a>(
                 let right = if tuple.len() == 1 { ",)" } else { ")" };
                 items(machine, "(", tuple, right, text, open).await?;
             }
-            Value::Set(set) => match (set.is_frozen(), set.is_empty()) {
-                (false, true) => text.push_str("set()"),
-                (true, true) => text.push_str("frozenset()"),
-                (false, false) => items(machine, "{", &set.items(), "}", text, open).await?,
-                (true, false) => items(machine, "frozenset({", &set.items(), "})", text, open).await?,
-            },
-            Value::Dict(dict) => repr_dict(machine, dict, text, open).await?,
+            Value::Set(set) => repr_set(machine, set, None, text, open).await?,
+            Value::Dict(dict) => repr_dict(machine, dict, None, text, open).await?,
             Value::Slice(slice) => {
                 let parts = [slice.start.clone(), slice.stop.clone(), slice.step.clone()];
                 items(machine, "slice(", &parts, ")", text, open).await?;
@@ -463,33 +461,49 @@ async fn items(
     Ok(())
 }
 
-async fn repr_dict(
+/// Writes a set, under the name of the program's class that it is of, if it is of one.
+async fn repr_set(
     machine: &Machine,
-    dict: &Rc<Dict>,
+    set: &Set,
+    class: Option<&str>,
     text: &mut String,
     open: &mut Vec<Identity>,
 ) -> Result<(), Raise> {
+    let name = class.unwrap_or(if set.is_frozen() { "frozenset" } else { "set" });
+    match set.is_empty() {
+        true => write_to(text, format_args!("{name}()")),
+        false if class.is_none() && !set.is_frozen() => items(machine, "{", &set.items(), "}", text, open).await?,
+        false => items(machine, &format!("{name}({{"), &set.items(), "})", text, open).await?,
+    }
+    Ok(())
+}
+
+/// Writes a dict; those of kinds of their own under the name of the program's class that they are of, if of one.
+async fn repr_dict(
+    machine: &Machine,
+    dict: &Rc<Dict>,
+    class: Option<&str>,
+    text: &mut String,
+    open: &mut Vec<Identity>,
+) -> Result<(), Raise> {
+    let name = class.unwrap_or(dict.type_of().name());
     let right = match dict.kind() {
         dict::Kind::Plain => "",
-        dict::Kind::Ordered if dict.is_empty() => {
-            text.push_str("OrderedDict()");
+        dict::Kind::Ordered | dict::Kind::Counter if dict.is_empty() => {
+            write_to(text, format_args!("{name}()"));
             return Ok(());
         }
         dict::Kind::Ordered => {
             let pairs: Items = dict.entries().into_iter().map(|(key, value)| Value::tuple(vec![key, value])).collect();
-            return items(machine, "OrderedDict([", &pairs, "])", text, open).await;
-        }
-        dict::Kind::Counter if dict.is_empty() => {
-            text.push_str("Counter()");
-            return Ok(());
+            return items(machine, &format!("{name}(["), &pairs, "])", text, open).await;
         }
         dict::Kind::Counter => {
-            text.push_str("Counter(");
+            write_to(text, format_args!("{name}("));
             ")"
         }
         dict::Kind::Default(factory) => {
             let factory = factory.borrow().clone();
-            text.push_str("defaultdict(");
+            write_to(text, format_args!("{name}("));
             write_repr(machine, &factory, text, open).await?;
             text.push_str(", ");
             ")"
@@ -539,11 +553,16 @@ async fn repr_instance(
         let args = state.borrow().args.clone();
         return items(machine, &format!("{}(", instance.class().name()), &args, ")", text, open).await;
     }
-    if let Some(payload) = instance.payload() {
-        return write_repr(machine, &payload, text, open).await;
+    let class = instance.class().name();
+    match instance.payload() {
+        Some(Value::Set(set)) => repr_set(machine, &set, Some(class), text, open).await,
+        Some(Value::Dict(dict)) => repr_dict(machine, &dict, Some(class), text, open).await,
+        Some(payload) => write_repr(machine, &payload, text, open).await,
+        None => {
+            text.push_str(&plain_repr(value, instance));
+            Ok(())
+        }
     }
-    text.push_str(&plain_repr(value, instance));
-    Ok(())
 }
 
 /// `object.__repr__(value)` of a value of no program's class.

@@ -102,6 +102,29 @@ pub fn merge(machine: &Machine, dict: Rc<Dict>, source: Option<Value>, keyword: 
     for_each_pair(machine, source, keyword, move |machine, key, value| set_item(machine, Rc::clone(&dict), key, value))
 }
 
+/// Makes another dict of the kind of `owner`, and of the program's class that it is of, with what a mapping has.
+///
+/// # Errors
+/// What the class raises; memory is spent.
+pub fn another(machine: &Machine, owner: &Value, source: Value) -> HostResult {
+    let Value::Dict(dict) = operators::plain(owner) else { return Ok(Outcome::NotImplemented) };
+    match (owner, dict.kind()) {
+        (Value::Instance(instance), Kind::Ordered | Kind::Counter | Kind::Default(_)) => {
+            let factory = match dict.kind() {
+                Kind::Default(factory) => Some(factory.borrow().clone()),
+                _ => None,
+            };
+            let positional = factory.into_iter().chain([source]).collect();
+            operators::call(
+                machine,
+                &Value::Class(Rc::clone(instance.class())),
+                Args { positional, keyword: Vec::new() },
+            )
+        }
+        _ => Ok(Value::Dict(Rc::new(dict.copy(machine)?)).into()),
+    }
+}
+
 /// Runs `body` on each pair of a mapping or iterable of pairs, then on the keyword arguments.
 pub fn for_each_pair(
     machine: &Machine,

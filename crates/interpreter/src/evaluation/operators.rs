@@ -166,8 +166,8 @@ pub fn attempt(machine: &Machine, operator: Operator, receiver: &Value, other: &
                 });
             }
             match payload(receiver) {
-                Some(payload) if reflected => builtin(machine, operator, other, &payload),
-                Some(payload) => builtin(machine, operator, &payload, other),
+                Some(_) if reflected => builtin(machine, operator, other, receiver),
+                Some(_) => builtin(machine, operator, receiver, other),
                 None => Ok(Outcome::NotImplemented),
             }
         }

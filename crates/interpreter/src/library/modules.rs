@@ -128,6 +128,7 @@ const TQDM_AUTO: Written = alone(include_str!("python/tqdm_auto.py"));
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
 const REFUSED: &[(&str, &str)] = &[
     ("asyncio", ""),
+    ("cmath", "; torch's functions, and `abs` and `**` of Python's own, take complex numbers"),
     ("ctypes", ""),
     ("importlib", ""),
     ("multiprocessing", ""),
@@ -139,6 +140,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("subprocess", ""),
     ("tempfile", ""),
     ("threading", ""),
+    ("unicodedata", "; normalize texts before the trace, and let the block have the result"),
     ("urllib", ""),
     ("uuid", ""),
 ];

@@ -83,7 +83,15 @@ impl Class {
                 }
                 Value::Type(Type::Object) => {}
                 Value::Type(kind) => builtin = builtin.or(Some(*kind)),
-                Value::Host(object) => host = host.or_else(|| Some(Rc::clone(object))),
+                Value::Host(object) => {
+                    if let Some(instead) = object.instead_of_deriving() {
+                        let base = object.class_name().unwrap_or_default();
+                        return Err(Raise::type_error(format!(
+                            "class {name}: deriving from {base} is not supported by this server: {instead}"
+                        )));
+                    }
+                    host = host.or_else(|| Some(Rc::clone(object)));
+                }
                 _ => return Err(Raise::type_error("bases must be types")),
             }
         }

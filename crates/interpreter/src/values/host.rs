@@ -293,6 +293,22 @@ pub trait HostObject: Any {
         None
     }
 
+    /// Classes above the one that the object stands for, by name: `issubclass(np.float32, np.floating)`.
+    fn is_below(&self, class: &str) -> bool {
+        false
+    }
+
+    /// What to write instead of a program's class that derives from the class that the object stands for, where there can be
+    /// none.
+    fn instead_of_deriving(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Says whether `divmod` takes the object where `//` and `%` do.
+    fn has_divmod(&self) -> bool {
+        true
+    }
+
     /// Called first by a `with` statement whose context expression gave this object.
     fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         Ok(Capture::Inline(body))

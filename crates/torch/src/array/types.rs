@@ -116,21 +116,37 @@ pub const ABSTRACT: &[&str] = &[
     "numpy.complexfloating",
 ];
 
-/// Says whether scalars of a type are instances of a class of [`ABSTRACT`].
+/// Says whether every scalar of one class of [`ABSTRACT`] is one of another.
+pub fn is_abstract_below(class: &str, other: &str) -> bool {
+    let above: &[&str] = match class {
+        "numpy.number" => &["numpy.generic"],
+        "numpy.integer" => &["numpy.number", "numbers.Integral"],
+        "numpy.inexact" => &["numpy.number", "numbers.Complex"],
+        "numpy.signedinteger" | "numpy.unsignedinteger" => &["numpy.integer"],
+        "numpy.floating" => &["numpy.inexact", "numbers.Real"],
+        "numpy.complexfloating" => &["numpy.inexact"],
+        "numbers.Integral" => &["numbers.Rational"],
+        "numbers.Rational" => &["numbers.Real"],
+        "numbers.Real" => &["numbers.Complex"],
+        "numbers.Complex" => &["numbers.Number"],
+        _ => &[],
+    };
+    class == other || above.iter().any(|above| is_abstract_below(above, other))
+}
+
+/// Says whether scalars of a type are instances of a class: one of [`ABSTRACT`], of `numbers`, or of Python's own.
 pub fn is_of(dtype: DType, class: &str) -> bool {
-    let signed = matches!(dtype, DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64);
-    let (floating, complex) = (dtype::is_floating(dtype), dtype::is_complex(dtype));
-    let whole = !floating && !complex && dtype != DType::Bool;
+    let own = match kind(dtype) {
+        "b" => "numpy.generic",
+        "i" => "numpy.signedinteger",
+        "u" => "numpy.unsignedinteger",
+        "c" => "numpy.complexfloating",
+        _ => "numpy.floating",
+    };
     match class {
-        "numpy.generic" => true,
-        "numpy.number" => dtype != DType::Bool,
-        "numpy.integer" => whole,
-        "numpy.signedinteger" => signed,
-        "numpy.unsignedinteger" => whole && !signed,
-        "numpy.inexact" => floating || complex,
-        "numpy.floating" => floating,
-        "numpy.complexfloating" => complex,
-        _ => false,
+        "float" => dtype == DType::Float64,
+        "complex" => dtype == DType::Complex128,
+        class => is_abstract_below(own, class),
     }
 }
 
@@ -170,10 +186,10 @@ pub fn scalar(machine: &Machine, args: Args, dtype: DType) -> HostResult {
 fn kind(dtype: DType) -> &'static str {
     match dtype {
         DType::Bool => "b",
-        dtype if is_of(dtype, "numpy.signedinteger") => "i",
-        dtype if is_of(dtype, "numpy.integer") => "u",
+        DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 => "i",
         dtype if dtype::is_complex(dtype) => "c",
-        _ => "f",
+        dtype if dtype::is_floating(dtype) => "f",
+        _ => "u",
     }
 }
 

@@ -24,6 +24,11 @@ pub fn class(name: &str) -> Option<Value> {
     Some(Value::host(Class::dynamic(format!("torch.nn.{name}"), construct)))
 }
 
+/// Says whether a name of `torch.nn` is that of a layer or a container.
+pub fn is_class(name: &str) -> bool {
+    container::constructor(name).is_some() || layer::constructor(name).is_some()
+}
+
 /// What a request brings of a module: the object's `__dict__`.
 pub(super) struct State {
     /// Parameters, buffers and modules, by name and in order.

@@ -80,6 +80,10 @@ fn is_operand(value: &Value) -> bool {
 }
 
 impl HostObject for Object {
+    fn has_divmod(&self) -> bool {
+        false
+    }
+
     fn type_name(&self) -> Cow<'static, str> {
         if self.parameter { "Parameter".into() } else { "Tensor".into() }
     }

@@ -51,3 +51,53 @@ for attempt in (lambda: np.flip(t), lambda: np.flip(t, 1), lambda: np.insert(np.
         print(attempt())
     except (ValueError, IndexError) as error:
         print(type(error).__name__, error)
+#### what NumPy makes of tensors by their own methods, and the types of places on a line
+import numpy as np, torch
+t, T = torch.tensor([1.5, 3.5, 2.5]), torch.arange(6).reshape(2, 3)
+a = np.arange(3, dtype=np.float32)
+for v in (
+    np.argmax(t), np.argmin(t), np.argmax(T, axis=1), np.argmin(T, 0), np.argwhere(T > 0), np.argwhere(t), np.nonzero(T), np.squeeze(T[None]), np.squeeze(T[None], 0), np.transpose(T), np.transpose(T, (1, 0)),
+    np.reshape(T, (3, 2)), np.swapaxes(T, 0, 1), np.searchsorted(t, 2.0), np.compress([True, False], T, axis=0), np.choose(torch.tensor([0, 1]), [t[:2], t[1:]]),
+    np.linspace(torch.tensor(0.0), torch.tensor(1.0), 5), np.linspace(0, torch.tensor(1.0), 5), np.linspace(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]), 3), np.logspace(0, torch.tensor(1.0), 3),
+    np.argmax(a), np.transpose(a), np.linspace(a[0], a[2], 7), np.linspace(0, a[2], 7), np.linspace(0, 1, 7), np.linspace(0, 2, 7, endpoint=False), np.linspace(np.float16(0), np.float16(1), 3), np.linspace(0, 1j, 3),
+    np.linspace(np.int8(0), 3, 5), np.linspace(a[0], a[2], 3, dtype=int), np.linspace(np.float32(0), np.float64(1), 3), np.linspace(a, 1, 2), np.linspace(5, 5, 3),
+):
+    print(type(v).__name__, v.dtype, tuple(v.shape), v.tolist())
+print(np.linspace(a[0], a[2], 3, retstep=True), np.linspace(0, 1, 3, retstep=True))
+#### a scalar of NumPy's in a text: formatted as a float of Python's, written as its own
+import numpy as np, torch
+for x in (np.float32(1.1), np.float16(0.1), np.float64(0.1), np.int8(3), np.bool_(1), np.array(1.1, dtype=np.float32), np.array([1.1], dtype=np.float32)[0], np.array([1.5, 2.5], dtype=np.float32), np.float32(1e10), np.float32("nan")):
+    print(f"{x}", "{}".format(x), format(x), str(x), "%s" % x, f"{x!s}", f"{x!r}", x, [x])
+print(f"{np.float32(1.1):.3f} {np.float32(1.1):>8} {np.float16(0.1):g} {np.int8(3):05d}")
+#### classes: their names, and what is below them
+import numbers, collections.abc
+import numpy as np, torch
+from torch import nn
+p = nn.Parameter(torch.ones(2))
+for one in (p, torch.ones(2), torch.ones(2).int(), 3, [1], torch.float32, np.ones(2), torch.Size([1]), nn.Parameter, torch.Tensor):
+    print(torch.typename(one))
+print(type(p), type(p).__module__, type(p).__qualname__, nn.Parameter.__name__)
+kinds = np.float16, np.float32, np.float64, np.int8, np.int64, np.uint8, np.bool_, np.complex64, np.complex128, np.floating, np.integer, np.signedinteger, np.inexact, np.complexfloating
+for one in kinds:
+    print(one.__name__, [above.__name__ for above in (np.generic, np.number, np.integer, np.signedinteger, np.unsignedinteger, np.inexact, np.floating, np.complexfloating, float, complex, int,
+          numbers.Number, numbers.Complex, numbers.Real, numbers.Rational, numbers.Integral) if issubclass(one, above)])
+for x in (np.float32(1), np.int64(1), np.bool_(1), np.complex64(1), torch.tensor(1)):
+    print([isinstance(x, one) for one in (numbers.Number, numbers.Real, numbers.Integral, np.number, np.floating)])
+print(issubclass(nn.Linear, nn.Module), issubclass(nn.Sequential, nn.Module), issubclass(nn.Parameter, torch.Tensor), issubclass(nn.Module, nn.Linear), issubclass(torch.Tensor, nn.Module), issubclass(nn.Linear, torch.Tensor))
+#### numbers of Python's own of tensors and arrays: what each defines
+import math, collections.abc
+import numpy as np, torch
+t, f, v, a = torch.tensor(3), torch.tensor(2.5), torch.tensor([1.5, 2.5]), np.arange(1, 4)
+for attempt in (
+    lambda: divmod(7, t), lambda: divmod(t, 2), lambda: divmod(v, 2), lambda: divmod(7, a), lambda: divmod(a, 2), lambda: divmod(np.int64(7), 2), lambda: divmod(7.0, f), lambda: round(t), lambda: round(v, 1),
+    lambda: round(np.float32(2.567), 2), lambda: round(np.float64(2.5)), lambda: round(a), lambda: math.trunc(f), lambda: math.trunc(t), lambda: math.trunc(np.float32(1.5)), lambda: math.trunc(np.float64(1.5)),
+    lambda: math.trunc(np.int64(3)), lambda: math.trunc(np.array(2.5)), lambda: math.floor(f), lambda: math.ceil(t), lambda: math.floor(np.float32(1.5)),
+):
+    try:
+        print(attempt())
+    except TypeError as error:
+        print(error)
+print([issubclass(torch.Tensor, one) for one in (collections.abc.Iterable, collections.abc.Sized, collections.abc.Hashable, collections.abc.Sequence)])
+u = np.array([1, 2], dtype=np.uint8)
+print(u.cumsum().dtype, np.cumsum(u).dtype, np.cumprod(u).dtype, u.cumsum(0).dtype, np.array([True, False]).cumsum().dtype, u.astype(np.int8).cumsum().dtype, np.arange(6).reshape(2, 3).cumsum(axis=1), np.arange(6).reshape(2, 3).cumsum(), v.numpy().cumsum())
+print(*[one.dtype for one in (np.setdiff1d(v.numpy(), [1.5]), np.setdiff1d(v, [1.5]), np.setdiff1d(a, [1.5]), np.intersect1d(v.numpy(), [1.5]))])

@@ -82,7 +82,7 @@ pub(super) fn find_past(
         return Ok(Some(value.into()));
     }
     if let Some(payload) = instance.payload()
-        && let Some(value) = machine.language().attribute(machine, &payload, name)
+        && let Some(value) = machine.language().attribute(machine, holder(object, &payload, name), name)
     {
         return Ok(Some(value.into()));
     }
@@ -102,6 +102,15 @@ pub(super) fn find_past(
         .map(|found| super::method(found, object.clone()))
         .or_else(|| dunder::bound(instance.payload().as_ref().unwrap_or(object), name))
         .map(Outcome::Ready))
+}
+
+/// Returns what a builtin's method is bound to: the dict in an object, or the object, whose class a copy is of. Special
+/// methods would come back to those of the class.
+pub(super) fn holder<'a>(object: &'a Value, payload: &'a Value, name: &str) -> &'a Value {
+    match payload {
+        Value::Dict(_) if !name.starts_with("__") => object,
+        payload => payload,
+    }
 }
 
 pub(super) fn is_data_descriptor(found: &Value) -> bool {

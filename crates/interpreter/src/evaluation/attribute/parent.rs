@@ -73,7 +73,7 @@ impl HostObject for Parent {
             if let Some(payload) = instance.payload()
                 && let Some(value) = machine
                     .language()
-                    .attribute(machine, &payload, name)
+                    .attribute(machine, super::instance::holder(&self.receiver, &payload, name), name)
                     .or_else(|| super::dunder::bound(&payload, name))
                 && name != "__init__"
             {

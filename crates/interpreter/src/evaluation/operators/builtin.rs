@@ -15,6 +15,17 @@ use super::{arithmetic, binary, compare, index_fitting, is_iterable, less_now, p
 
 /// What builtin types do with each other; `NotImplemented` where they do not go together.
 pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -> HostResult {
+    if let (Operator::BitOr, Some(owner)) = (operator, merging(left, right)) {
+        let (right, left) = (right.clone(), plain(left));
+        let made = mapping::another(machine, owner, left);
+        return then(machine, made, move |machine, made| match plain(&made) {
+            Value::Dict(dict) => {
+                let done = mapping::merge(machine, dict, Some(right), Vec::new());
+                then(machine, done, move |_, _| Ok(made.into()))
+            }
+            _ => Ok(made.into()),
+        });
+    }
     let (left, right) = (plain(left), plain(right));
     if matches!(
         operator,
@@ -106,6 +117,18 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
         }
         _ => Ok(Outcome::NotImplemented),
     }
+}
+
+/// Finds the one of two dicts whose kind is that of what `|` makes of them, where a program's class derives from it.
+fn merging<'a>(left: &'a Value, right: &'a Value) -> Option<&'a Value> {
+    let kind = |value: &Value| match plain(value) {
+        Value::Dict(dict) => Some(dict.type_of()),
+        _ => None,
+    };
+    let (first, second) = (kind(left)?, kind(right)?);
+    let merges = |kind| matches!(kind, Type::OrderedDict | Type::DefaultDict);
+    let owner = if merges(first) { Some(left) } else { merges(second).then_some(right) };
+    owner.filter(|owner| matches!(owner, Value::Instance(_)))
 }
 
 fn is_sequence(value: &Value) -> bool {

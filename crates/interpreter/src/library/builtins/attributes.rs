@@ -8,7 +8,7 @@ use crate::library::methods;
 use crate::library::modules::typing;
 use crate::values::class::{Class, Decorated, Instance};
 use crate::values::exceptions::Kind;
-use crate::values::host::{Args, HostResult, Outcome};
+use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::teardown::Cyclic;
@@ -210,15 +210,19 @@ fn subclass_of(machine: &Machine, class: &Value, other: &Value) -> Result<bool, 
         (Value::Type(class), Value::Type(other)) => class.is_subtype(*other),
         (Value::Class(class), Value::Class(other)) => class.is_subclass(other),
         (Value::Class(class), Value::Type(other)) => class.builtin().is_some_and(|builtin| builtin.is_subtype(*other)),
-        (Value::Class(class), Value::Host(other)) => class.host().is_some_and(|host| {
-            Rc::ptr_eq(host, other) || host.class_name().is_some() && host.class_name() == other.class_name()
-        }),
-        (Value::Host(class), Value::Host(other)) => {
-            Rc::ptr_eq(class, other) || class.class_name().is_some() && class.class_name() == other.class_name()
-        }
+        (_, Value::Host(other)) if let Some(answer) = typing::subclass_of(other.as_any(), class) => answer,
+        (Value::Class(class), Value::Host(other)) => class.host().is_some_and(|host| is_host_below(host, other)),
+        (Value::Host(class), Value::Host(other)) => is_host_below(class, other),
+        (Value::Host(class), Value::Type(other)) => class.is_below(other.name()),
         (_, Value::Type(_) | Value::Class(_) | Value::Host(_)) => false,
         _ => return Err(no_class("issubclass")),
     })
+}
+
+/// The same of classes of the host's.
+fn is_host_below(class: &Rc<dyn HostObject>, other: &Rc<dyn HostObject>) -> bool {
+    Rc::ptr_eq(class, other)
+        || other.class_name().is_some_and(|name| class.class_name().as_ref() == Some(&name) || class.is_below(&name))
 }
 
 /// `type(value)`, and `type(name, bases, attributes)`.

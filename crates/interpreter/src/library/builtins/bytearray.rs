@@ -77,6 +77,10 @@ impl HostObject for ByteArrayType {
         Ok(Some("<class 'bytearray'>".to_owned()))
     }
 
+    fn instead_of_deriving(&self) -> Option<&'static str> {
+        Some("keep one in an attribute")
+    }
+
     fn class_name(&self) -> Option<Cow<'static, str>> {
         Some("bytearray".into())
     }

@@ -67,23 +67,16 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
             None => Ok(int::from_float(machine, number.round_ties_even())?.into()),
             Some(digits) => {
                 let digits = operators::index_clamped(machine, &digits)?;
-                Ok(Value::from(round_float(number, digits)).into())
+                Ok(Value::from(round_float(number, digits)?).into())
             }
         },
-        Value::Host(object) => {
-            let args = Args {
-                positional: Vec::new(),
-                keyword: digits.into_iter().map(|digits| ("decimals".into(), digits)).collect(),
-            };
-            let positional = args.keyword.first().map(|(_, digits)| digits.clone()).into_iter().collect();
-            match object.clone().call_method(machine, "round", &args)? {
-                Outcome::NotImplemented => match object.get_attribute(machine, "__round__") {
-                    Ok(Outcome::Ready(round)) => machine.call_now(&round, Args { positional, keyword: Vec::new() }),
-                    _ => Err(undefined()),
-                },
-                outcome => Ok(outcome),
+        Value::Host(object) => match object.get_attribute(machine, "__round__") {
+            Ok(Outcome::Ready(round)) => {
+                let positional = digits.into_iter().collect();
+                machine.call_now(&round, Args { positional, keyword: Vec::new() })
             }
-        }
+            _ => Err(undefined()),
+        },
         plain => {
             let Some(number) = int::shared(&plain) else { return Err(undefined()) };
             let digits = digits.map_or(Ok(0), |digits| operators::index_clamped(machine, &digits))?;
@@ -114,15 +107,18 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
 }
 
 /// Rounds correctly, as the decimal expansion says.
-fn round_float(number: f64, digits: i64) -> f64 {
+///
+/// # Errors
+/// `OverflowError` where what it is rounded to is larger than the largest float.
+fn round_float(number: f64, digits: i64) -> Result<f64, Raise> {
     if !number.is_finite() || number == 0.0 || digits > 323 {
-        return number;
+        return Ok(number);
     }
     if digits < -308 {
-        return 0f64.copysign(number);
+        return Ok(0f64.copysign(number));
     }
     if digits >= 0 {
-        return format!("{number:.*}", digits as usize).parse().unwrap_or(number);
+        return Ok(format!("{number:.*}", digits as usize).parse().unwrap_or(number));
     }
     // Left of the point, the exact value is an integer and a fraction that only breaks ties.
     let exact: BigInt = num_traits::FromPrimitive::from_f64(number.trunc()).unwrap_or_default();
@@ -132,7 +128,10 @@ fn round_float(number: f64, digits: i64) -> f64 {
     let above = twice > unit_big || twice == unit_big && (number.fract() != 0.0 || quotient.is_odd());
     let rounded = (quotient + if above { BigInt::one() } else { BigInt::zero() }) * unit_big;
     let magnitude: f64 = num_traits::ToPrimitive::to_f64(&rounded).unwrap_or(f64::INFINITY);
-    magnitude.copysign(number)
+    match magnitude.is_finite() {
+        true => Ok(magnitude.copysign(number)),
+        false => Err(Raise::new(Kind::OverflowError, "rounded value too large to represent")),
+    }
 }
 
 pub fn divmod(machine: &Machine, args: Args) -> HostResult {
@@ -151,16 +150,15 @@ pub fn divmod(machine: &Machine, args: Args) -> HostResult {
             return Err(Raise::new(Kind::ZeroDivisionError, "float divmod()"));
         }
     }
-    let quotient = operators::binary(machine, Operator::FloorDiv, &left, &right).map_err(|raise| {
-        match raise.is(Kind::TypeError) {
-            true => Raise::type_error(format!(
-                "unsupported operand type(s) for divmod(): '{}' and '{}'",
-                type_name(&left),
-                type_name(&right)
-            )),
-            false => raise,
-        }
-    });
+    let unsupported = || {
+        let (left, right) = (type_name(&left), type_name(&right));
+        Raise::type_error(format!("unsupported operand type(s) for divmod(): '{left}' and '{right}'"))
+    };
+    if [&left, &right].iter().any(|value| matches!(value, Value::Host(object) if !object.has_divmod())) {
+        return Err(unsupported());
+    }
+    let quotient = operators::binary(machine, Operator::FloorDiv, &left, &right)
+        .map_err(|raise| if raise.is(Kind::TypeError) { unsupported() } else { raise });
     then(machine, quotient, move |machine, quotient| {
         let rest = operators::binary(machine, Operator::Mod, &left, &right);
         then(machine, rest, move |_, rest| Ok(Value::tuple(vec![quotient, rest]).into()))

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::evaluation::mapping::{merge, with_key};
+use crate::evaluation::mapping::{another, merge, with_key};
 use crate::evaluation::operators::{self, with_items};
 use crate::evaluation::view::View;
 use crate::values::host::{Args, HostResult};
@@ -37,7 +37,8 @@ fn clear(_: &Machine, receiver: &Value, args: Args) -> HostResult {
 
 fn copy(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("dict.copy")?;
-    Ok(Value::Dict(Rc::new(of(receiver, "copy")?.copy(machine)?)).into())
+    let dict = of(receiver, "copy")?;
+    another(machine, receiver, Value::Dict(dict))
 }
 
 fn get(machine: &Machine, receiver: &Value, args: Args) -> HostResult {

@@ -75,6 +75,10 @@ impl HostObject for DequeType {
         Ok(Some("<class 'collections.deque'>".to_owned()))
     }
 
+    fn instead_of_deriving(&self) -> Option<&'static str> {
+        Some("keep one in an attribute")
+    }
+
     fn class_name(&self) -> Option<Cow<'static, str>> {
         Some("collections.deque".into())
     }

@@ -236,8 +236,13 @@ fn round(machine: &Machine, args: Args, name: &str, special: &str, function: fn(
         Value::Bool(truth) => return Ok(Value::Int(i64::from(truth)).into()),
         _ => {}
     }
+    let undefined = || Raise::type_error(format!("type {} doesn't define __trunc__ method", type_name(&value)));
+    // Of what is no number of Python's, the other two take the float.
+    if matches!(&value, Value::Host(object) if name == "trunc" && !object.is_instance("float")) {
+        return Err(undefined());
+    }
     let number = real(machine, &value).map_err(|raise| match (name, raise.is(Kind::TypeError)) {
-        ("trunc", true) => Raise::type_error(format!("type {} doesn't define __trunc__ method", type_name(&value))),
+        ("trunc", true) => undefined(),
         _ => raise,
     })?;
     Ok(int::from_float(machine, function(number))?.into())

@@ -14,6 +14,7 @@ use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::types::opaque::Opaque;
 use crate::values::types::{Type, builtin_type, ledger, trash};
 use crate::values::value::Value;
 
@@ -199,6 +200,9 @@ pub fn is_annotation(value: &Value) -> bool {
 /// Says whether a value can do what an abstract container asks; `None` for what is no such class.
 pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
     let name = class.downcast_ref::<Name>()?;
+    if let Value::Instance(instance) = value {
+        return subclass_of(class, &Value::Class(Rc::clone(instance.class())));
+    }
     let plain = operators::plain(value);
     if let Some(builtin) = name.builtin {
         return Some(builtin_type(&plain).is_some_and(|kind| kind.is_subtype(builtin)));
@@ -214,12 +218,13 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         name.strip_prefix('o').unwrap_or(&name) == kind
     };
     let any_view = view("dict_keys") || view("dict_values") || view("dict_items");
-    let integer = matches!(plain, Value::Int(_) | Value::Bool(_) | Value::Big(_));
-    let real = integer || matches!(plain, Value::Float(_));
+    let numeric = |class: &str| is_kind(&plain, &format!("numbers.{class}"));
+    let integer = matches!(plain, Value::Int(_) | Value::Bool(_) | Value::Big(_)) || numeric("Integral");
+    let real = integer || matches!(plain, Value::Float(_)) || numeric("Real");
     Some(match name.name {
         "Integral" | "Rational" => integer,
         "Real" => real,
-        "Number" | "Complex" => real || matches!(plain, Value::Complex(..)),
+        "Number" | "Complex" => real || matches!(plain, Value::Complex(..)) || numeric("Complex"),
         "Callable" => builtins::is_callable(value),
         "Iterable" => operators::is_iterable(&plain) || has(&["__iter__"]),
         "Iterator" => matches!(plain, Value::Iterator(_)) || has(&["__iter__", "__next__"]),
@@ -244,6 +249,117 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         }
         _ => return None,
     })
+}
+
+/// Says whether a class is below a name of `typing`, `collections.abc` or `numbers`; `None` for what is no such name.
+pub fn subclass_of(name: &dyn Any, class: &Value) -> Option<bool> {
+    let name = name.downcast_ref::<Name>()?;
+    Some(match (name.builtin, class) {
+        (Some(builtin), Value::Type(kind)) => kind.is_subtype(builtin),
+        (Some(builtin), Value::Class(class)) => class.builtin().is_some_and(|kind| kind.is_subtype(builtin)),
+        (Some(_), _) => false,
+        (None, Value::Type(kind)) => registered(*kind).iter().any(|known| is_abstract_below(known, name.name)),
+        (None, Value::Class(class)) => {
+            let kind = class.builtin().unwrap_or(Type::Object);
+            let hashed = name.name != "Hashable" || !matches!(class.find("__hash__"), Some(Value::None));
+            let methods = required(name.name);
+            let bases = || class.lineage().flat_map(|class| class.bases().to_vec());
+            hashed
+                && (registered(kind).iter().any(|known| is_abstract_below(known, name.name))
+                    || !methods.is_empty() && methods.iter().all(|method| class.find(method).is_some())
+                    || bases().any(|base| matches!(&base, Value::Host(_)) && is_host_below(&base, name)))
+        }
+        (None, class) => is_host_below(class, name),
+    })
+}
+
+/// The same of a class of the host's, and of another abstract one.
+fn is_host_below(class: &Value, name: &Name) -> bool {
+    match (class, name_of(class)) {
+        (_, Some(own)) => is_abstract_below(own.name, name.name),
+        (Value::Host(object), None) => {
+            let own = match object.as_any().downcast_ref::<Opaque>() {
+                Some(opaque) => of_no_class(opaque.name()),
+                None => object.class_name().map_or(&[][..], |own| of_no_class(&own)),
+            };
+            own.iter().any(|known| is_abstract_below(known, name.name))
+                || object.is_below(&format!("{}.{}", name.module, name.name))
+        }
+        _ => false,
+    }
+}
+
+/// Abstract classes that a builtin type is registered with, the lowest of each kind.
+fn registered(kind: Type) -> &'static [&'static str] {
+    match kind {
+        Type::Bool | Type::Int => &["Integral", "Hashable"],
+        Type::Float => &["Real", "Hashable"],
+        Type::Complex => &["Complex", "Hashable"],
+        Type::Str | Type::Tuple | Type::Range => &["Sequence", "Hashable"],
+        Type::Bytes => &["ByteString", "Hashable"],
+        Type::List => &["MutableSequence"],
+        Type::Dict | Type::OrderedDict | Type::DefaultDict | Type::Counter => &["MutableMapping", "Reversible"],
+        Type::Set => &["MutableSet"],
+        Type::FrozenSet => &["Set", "Hashable"],
+        Type::Slice => &[],
+        Type::Generator => &["Generator", "Hashable"],
+        Type::Enumerate | Type::Zip | Type::Map | Type::Filter | Type::Reversed => &["Iterator", "Hashable"],
+        Type::Function | Type::Native | Type::Method | Type::Type => &["Callable", "Hashable"],
+        _ => &["Hashable"],
+    }
+}
+
+/// The same of types that have a name and nothing else.
+fn of_no_class(name: &str) -> &'static [&'static str] {
+    match name.strip_prefix('o').filter(|name| name.starts_with("dict_")).unwrap_or(name) {
+        "dict_keys" => &["KeysView", "Reversible"],
+        "dict_values" => &["ValuesView", "Reversible", "Hashable"],
+        "dict_items" => &["ItemsView", "Reversible"],
+        "bytearray" => &["ByteString", "MutableSequence"],
+        "collections.deque" => &["MutableSequence"],
+        name if name.ends_with("iterator") || name.starts_with("itertools.") => &["Iterator", "Hashable"],
+        _ => &["Hashable"],
+    }
+}
+
+/// What a class needs to have to be below an abstract one, where that is all.
+fn required(name: &str) -> &'static [&'static str] {
+    match name {
+        "Awaitable" => &["__await__"],
+        "Callable" => &["__call__"],
+        "Collection" => &["__len__", "__iter__", "__contains__"],
+        "Container" => &["__contains__"],
+        "Generator" => &["__iter__", "__next__", "send", "throw", "close"],
+        "Iterable" => &["__iter__"],
+        "Iterator" => &["__iter__", "__next__"],
+        "Reversible" => &["__reversed__", "__iter__"],
+        "Sized" => &["__len__"],
+        _ => &[],
+    }
+}
+
+/// Says whether an abstract class is another, or below it.
+fn is_abstract_below(class: &str, other: &str) -> bool {
+    let above: &[&str] = match class {
+        "ByteString" | "MutableSequence" => &["Sequence"],
+        "Sequence" => &["Reversible", "Collection"],
+        "MutableMapping" => &["Mapping"],
+        "MutableSet" => &["Set"],
+        "Mapping" | "Set" => &["Collection"],
+        "Collection" => &["Sized", "Iterable", "Container"],
+        "KeysView" | "ItemsView" => &["MappingView", "Set"],
+        "ValuesView" => &["MappingView", "Collection"],
+        "MappingView" => &["Sized"],
+        "Generator" => &["Iterator"],
+        "Iterator" | "Reversible" => &["Iterable"],
+        "Coroutine" => &["Awaitable"],
+        "Integral" => &["Rational"],
+        "Rational" => &["Real"],
+        "Real" => &["Complex"],
+        "Complex" => &["Number"],
+        _ => &[],
+    };
+    class == other || above.iter().any(|above| is_abstract_below(above, other))
 }
 
 fn is_kind(value: &Value, class: &str) -> bool {

@@ -32,6 +32,10 @@ impl Opaque {
             Value::Host(made)
         })
     }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl HostObject for Opaque {

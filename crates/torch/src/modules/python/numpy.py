@@ -571,12 +571,10 @@ def max_of(a, b):
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    first, last = _f(start), _f(stop)
-    if first.dtype == torch.float32 or last.dtype == torch.float32:
-        first, last = first.to(torch.float64), last.to(torch.float64)
+    first, last = [_f(t) for t in _common(start, stop)]
     div = num - 1 if endpoint else num
     delta = last - first
-    steps = torch.arange(num, dtype=torch.float64, device="cpu").reshape([-1] + [1] * delta.dim())
+    steps = torch.arange(num, dtype=torch.float64, device="cpu").to(delta.dtype).reshape([-1] + [1] * delta.dim())
     if div > 0:
         step = delta / div
         made = steps / div * delta if bool((step == 0).any()) else steps * step
@@ -591,12 +589,14 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     if dtype is not None:
         kind = _dtype(dtype)
         made = (torch.floor(made) if kind not in _FLOATS else made).to(kind)
-    return (_a(made), _r(step)) if retstep else _a(made)
+    made = _wrapped(_a(made), [start, stop])
+    return (made, _r(step)) if retstep else made
 
 
 def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
-    made = torch.pow(torch.tensor(float(base), dtype=torch.float64, device="cpu"), _t(linspace(start, stop, num, endpoint, axis=axis)))
-    return _a(made if dtype is None else made.to(_dtype(dtype)))
+    places = _t(linspace(start, stop, num, endpoint, axis=axis))
+    made = torch.pow(torch.tensor(float(base), dtype=places.dtype, device="cpu"), places)
+    return _wrapped(_a(made if dtype is None else made.to(_dtype(dtype))), [start, stop])
 
 
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
@@ -684,7 +684,7 @@ def reshape(a, /, shape=None, order="C", *, newshape=None, copy=None):
     _only("reshape", copy=(copy, None))
     if order != "C":
         raise ValueError("orders other than 'C' are not supported by this server")
-    return _a(_t(a).reshape(_shape(newshape if shape is None else shape)))
+    return _wrapped(_a(_t(a).reshape(_shape(newshape if shape is None else shape))), [a])
 
 
 def resize(a, new_shape):
@@ -704,7 +704,7 @@ def ravel(a, order="C"):
 
 def transpose(a, axes=None):
     t = _t(a)
-    return _a(t.permute(list(range(t.dim()))[::-1] if axes is None else _shape(axes)))
+    return _wrapped(_a(t.permute(list(range(t.dim()))[::-1] if axes is None else _shape(axes))), [a])
 
 
 permute_dims = transpose
@@ -719,7 +719,7 @@ def swapaxes(a, axis1, axis2):
     for name, axis in (("axis1", axis1), ("axis2", axis2)):
         if not -rank <= axis < rank:
             raise AxisError(f"{name}: axis {axis} is out of bounds for array of dimension {rank}")
-    return _a(_t(a).swapaxes(axis1, axis2))
+    return _wrapped(_a(_t(a).swapaxes(axis1, axis2)), [a])
 
 
 def moveaxis(a, source, destination):
@@ -736,12 +736,12 @@ def rollaxis(a, axis, start=0):
 def squeeze(a, axis=None):
     t = _t(a)
     if axis is None:
-        return _a(t.squeeze())
+        return _wrapped(_a(t.squeeze()), [a])
     dims = _shape(axis)
     for dim in dims:
         if t.shape[dim] != 1:
             raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
-    return _a(t.squeeze(dims))
+    return _wrapped(_a(t.squeeze(dims)), [a])
 
 
 def expand_dims(a, axis):
@@ -1025,7 +1025,7 @@ def searchsorted(a, v, side="left", sorter=None):
     sequence, values = _common(a, v)
     if sorter is not None:
         sequence = sequence[_t(sorter)]
-    return _r(torch.searchsorted(sequence.contiguous(), values.contiguous(), right=side == "right"))
+    return _wrapped(_r(torch.searchsorted(sequence.contiguous(), values.contiguous(), right=side == "right")), [a])
 
 
 def digitize(x, bins, right=False):
@@ -1036,6 +1036,9 @@ def digitize(x, bins, right=False):
 
 
 def nonzero(a):
+    """Of a tensor, what its own method gives: a row for each element."""
+    if isinstance(a, torch.Tensor):
+        return a.nonzero()
     return tuple([_a(t) for t in torch.nonzero(_t(a), as_tuple=True)])
 
 
@@ -1044,6 +1047,9 @@ def flatnonzero(a):
 
 
 def argwhere(a):
+    """NumPy turns what `nonzero` gives, which of a tensor lies the other way round."""
+    if isinstance(a, torch.Tensor) and a.dim():
+        return transpose(a.nonzero())
     return _a(torch.argwhere(_t(a)))
 
 
@@ -1072,7 +1078,7 @@ def choose(a, choices, out=None, mode="raise"):
         index = index.clamp(0, len(parts) - 2)
     elif bool_of((index < 0).any()) or bool_of((index >= len(parts) - 1).any()):
         raise ValueError("invalid entry in choice array")
-    return _put("choose", _r(torch.gather(torch.stack(parts[1:]), 0, index[None])[0]), out)
+    return _put("choose", _wrapped(_r(torch.gather(torch.stack(parts[1:]), 0, index[None])[0]), [a]), out)
 
 
 def piecewise(x, condlist, funclist, *args, **kw):
@@ -1098,7 +1104,7 @@ def extract(condition, arr):
 def compress(condition, a, axis=None, out=None):
     t, axis = _axis(_t(a), axis)
     keep = torch.nonzero(_t(condition).to(torch.bool)).reshape(-1)
-    return _put("compress", _a(t.index_select(axis, keep)), out)
+    return _put("compress", _wrapped(_a(t.index_select(axis, keep)), [a]), out)
 
 
 def count_nonzero(a, axis=None, *, keepdims=False):
@@ -1221,8 +1227,9 @@ def union1d(ar1, ar2):
 
 
 def setdiff1d(ar1, ar2, assume_unique=False):
-    a, b = _common(ravel(ar1) if assume_unique else unique(ar1), ar2)
-    return _a(a[~torch.isin(a, b)])
+    kept = ravel(ar1) if assume_unique else unique(ar1)
+    a, b = _common(kept, ar2)
+    return _a(_t(kept)[~torch.isin(a, b)])
 
 
 def setxor1d(ar1, ar2, assume_unique=False):
@@ -1501,7 +1508,10 @@ def nanargmin(a, axis=None, out=None, *, keepdims=False):
 def _cumulated(operator):
     def function(a, axis=None, dtype=None, out=None):
         t, axis = _axis(_t(a), axis)
-        return _put("cumsum", _wrapped(_a(operator(t if dtype is None else t.to(_dtype(dtype)), axis)), [a]), out)
+        made = operator(t if dtype is None else t.to(_dtype(dtype)), axis)
+        if dtype is None and t.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+            made = made.to(torch.uint64)
+        return _put("cumsum", _wrapped(_a(made), [a]), out)
 
     return function
 

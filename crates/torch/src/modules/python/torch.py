@@ -60,8 +60,8 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
 def typename(obj):
     if isinstance(obj, torch.Tensor):
         return obj.type()
-    kind = obj if isinstance(obj, type) else type(obj)
-    module = kind.__module__
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(kind, "__module__", None)
     return kind.__qualname__ if module in (None, "", "builtins") else f"{module}.{kind.__qualname__}"
 
 

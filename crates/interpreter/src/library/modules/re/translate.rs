@@ -441,6 +441,15 @@ impl Translator {
             'S' => "[^\\s\\x1c-\\x1f]".to_owned(),
             'd' | 'D' | 'w' | 'W' => format!("\\{char}"),
             'b' if in_class => "\\x08".to_owned(),
+            'b' | 'B' if !in_class && self.ascii => {
+                // The matchers know bounds of words of all languages: of ASCII's, a letter stands on one side alone.
+                self.hard += 4;
+                let (behind, ahead) = ("[0-9A-Za-z_]", "[0-9A-Za-z_]");
+                match char {
+                    'b' => format!("(?:(?<={behind})(?!{ahead})|(?<!{behind})(?={ahead}))"),
+                    _ => format!("(?:(?<={behind})(?={ahead})|(?<!{behind})(?!{ahead}))"),
+                }
+            }
             'A' | 'b' | 'B' if !in_class => format!("\\{char}"),
             'Z' if !in_class => "\\z".to_owned(),
             'a' | 'f' | 'n' | 'r' | 't' | 'v' => format!("\\{char}"),
