@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 
 use crate::sessions::{Closed, Outbox, SessionId};
-use placement::{Kept, Seat, Worker};
+use placement::{Charge, Kept, Seat, Worker};
 use store::{DeviceMemory, JobProgress};
 
 /// The known processes. No two of one name are known at once.
@@ -62,8 +62,8 @@ pub struct Assigned {
     pub token: Token,
     pub tenant: TenantId,
     pub model: ModelKey,
-    /// The device time that its tenant was charged for it.
-    pub cost: Duration,
+    /// What its tenant and its class were charged for it.
+    pub charge: Charge,
     pub alone: bool,
     pub run_time: Duration,
     pub phase: Phase,
