@@ -7,7 +7,7 @@ use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 
 use crate::sessions::{Closed, Outbox, SessionId};
 use placement::{Charge, Kept, Seat, Worker};
-use store::{DeviceMemory, JobProgress};
+use store::{CertificateEnd, DeviceMemory, JobProgress};
 
 /// The known processes. No two of one name are known at once.
 #[derive(Default)]
@@ -42,6 +42,8 @@ pub struct Member {
     /// What it measured last.
     pub memory: Vec<DeviceMemory>,
     pub progress: Vec<JobProgress>,
+    /// The certificates that it uses.
+    pub certificates: Vec<CertificateEnd>,
 }
 
 /// The way to a process.

@@ -454,9 +454,9 @@ impl Leader {
                 None => tracing::debug!(%job, %token, "log line refused"),
             },
             News::Ended { session, job, token, end } => self.ended(session, job, token, end).await,
-            News::Measured { session, memory, progress } => {
+            News::Measured { session, memory, progress, certificates } => {
                 if let Some(member) = self.crew.of_session(session).and_then(|seat| self.crew.get_mut(seat)) {
-                    (member.memory, member.progress) = (memory, progress);
+                    (member.memory, member.progress, member.certificates) = (memory, progress, certificates);
                 }
             }
             News::Goodbye { session, culprits, ranks_lost } => {
@@ -710,7 +710,7 @@ mod tests {
         let objects = Objects::local(folder.path()).unwrap();
         let (settler, _) = Settler::new(Jobs::new(Arc::clone(&store)), objects, Arc::new(SystemClock));
         let roster = Roster::load(Arc::clone(&store)).await.unwrap();
-        let (ledger, _) = Ledger::new(1, 1, Duration::from_secs(60));
+        let (ledger, _) = Ledger::new(1, 1, Duration::from_secs(60), Vec::new);
         let mut leader = Leader::new(Config::default(), settler, store, roster, ledger, 1);
         let blob = Blob::Inline(Vec::new().into());
         let (tenant, key, model) = (TenantId::new("lab"), KeyId::new("key"), ModelKey::new("o/n", None));

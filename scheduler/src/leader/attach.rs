@@ -78,6 +78,7 @@ impl Leader {
                 rank_address: String::new(),
                 memory: Vec::new(),
                 progress: Vec::new(),
+                certificates: Vec::new(),
             })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");
