@@ -4,9 +4,9 @@
 //!
 //! Refusals cost who makes them nothing, so only so many are written: the same one of the same person, or address, once in a
 //! minute, the others of that minute as a number; and of those that differ no more than [`IN_A_MINUTE`] and [`IN_AN_HOUR`],
-//! for those with a key and for those without. What goes beyond that is counted.
+//! for each tenant, and for all together who show no key. What goes beyond that is counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct Act(pub String);
 /// The audit trail as one gateway writes it.
 pub struct Trail {
     audit: Audit,
-    refusals: [Mutex<Refusals>; 2],
+    refusals: Mutex<Refusals>,
     /// What is being written beside answers.
     writing: TaskTracker,
 }
@@ -59,9 +59,17 @@ pub struct Asked {
     request_id: String,
 }
 
-/// The refusals of a minute.
+/// Refusals, of which nobody's are fewer for those of others.
 #[derive(Default)]
 struct Refusals {
+    /// Of those with a key, by their tenant.
+    tenants: BTreeMap<String, Recent>,
+    strangers: Recent,
+}
+
+/// The refusals of a minute.
+#[derive(Default)]
+struct Recent {
     minute: u64,
     hour: u64,
     written_in_hour: usize,
@@ -94,9 +102,8 @@ impl Trail {
             }
             Noted::Refused(entry) => entry,
         };
-        let stranger = usize::from(entry.key.is_empty());
         let hides = entry.status == StatusCode::NOT_FOUND.as_u16();
-        let entries = self.lock(stranger).take(entry);
+        let entries = self.lock().take(entry);
         if !hides {
             write(&self.audit, entries).await;
         } else if !entries.is_empty() {
@@ -130,10 +137,8 @@ impl Trail {
 
     /// Writes what was only counted until a time, in minutes that are over by then.
     pub async fn flush(&self, now: u64) {
-        for stranger in [0, 1] {
-            let entries = self.lock(stranger).roll(now);
-            write(&self.audit, entries).await;
-        }
+        let entries = self.lock().roll(now);
+        write(&self.audit, entries).await;
         self.written().await;
     }
 
@@ -142,9 +147,8 @@ impl Trail {
         self.writing.wait().await;
     }
 
-    fn lock(&self, stranger: usize) -> MutexGuard<'_, Refusals> {
-        let [known, strangers] = &self.refusals;
-        (if stranger == 0 { known } else { strangers }).lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -216,6 +220,29 @@ fn user(name: &str) -> String {
 impl Refusals {
     /// Takes in a refusal. Returns what is to be written now.
     fn take(&mut self, entry: AuditEntry) -> Vec<AuditEntry> {
+        let recent = match entry.key.is_empty() {
+            true => &mut self.strangers,
+            false => self.tenants.entry(entry.tenant.clone()).or_default(),
+        };
+        recent.take(entry)
+    }
+
+    /// Returns what was only counted until a time, in minutes that are over by then.
+    fn roll(&mut self, now: u64) -> Vec<AuditEntry> {
+        let mut write = self.strangers.roll(now);
+        self.tenants.retain(|tenant, recent| {
+            let others = recent.roll(now).into_iter();
+            write.extend(others.map(|entry| AuditEntry { tenant: tenant.clone(), ..entry }));
+            // Who was refused nothing since has all that anybody has.
+            recent.written_in_hour > 0 || !recent.seen.is_empty()
+        });
+        write
+    }
+}
+
+impl Recent {
+    /// Takes in a refusal. Returns what is to be written now.
+    fn take(&mut self, entry: AuditEntry) -> Vec<AuditEntry> {
         let mut write = self.roll(entry.at);
         // What tells one from another is not when it came, nor what it was about in particular.
         let kind = AuditEntry {
@@ -249,7 +276,7 @@ impl Refusals {
             write.push(AuditEntry { at, count, what: "the same again within a minute".into(), ..kind });
         }
         if self.others > 0 {
-            let what = "more refusals of this minute, of any kind and from anybody".into();
+            let what = "more refusals of this minute, of any kind".into();
             write.push(AuditEntry { at, count: self.others, what, status: 403, ..AuditEntry::default() });
         }
         self.others = 0;
@@ -289,6 +316,24 @@ mod tests {
         trail.flush(u64::MAX).await;
         let (written, _) = trail.audit.list(&AuditWanted::default(), None, 10).await.unwrap();
         assert_eq!(written.len(), 2);
+    }
+
+    #[test]
+    fn a_tenant_that_is_refused_much_leaves_others_what_is_written_of_theirs() {
+        let mut refusals = Refusals::default();
+        let begin = 500_000 * 60 * MINUTE;
+        let mut refused = |tenant: &str, action: u64| {
+            let (tenant, key, action) = (tenant.to_owned(), format!("key of {tenant}"), format!("GET /{action}"));
+            let at = begin + 1;
+            refusals.take(AuditEntry { at, tenant, key, action, status: 403, count: 1, ..AuditEntry::default() }).len()
+        };
+        assert_eq!((0..100).map(|action| refused("loud", action)).sum::<usize>(), IN_A_MINUTE);
+        assert_eq!((0..3).map(|action| refused("quiet", action)).collect::<Vec<_>>(), [1, 1, 1]);
+        let counted = refusals.roll(begin + MINUTE);
+        let counted: Vec<_> = counted.iter().map(|entry| (entry.tenant.as_str(), entry.count)).collect();
+        assert_eq!(counted, [("loud", 100 - IN_A_MINUTE as u32)]);
+        assert_eq!(refusals.tenants.len(), 2, "the hour is not over");
+        assert_eq!((refusals.roll(begin + 60 * MINUTE), refusals.tenants.len()), (Vec::new(), 0));
     }
 
     #[test]

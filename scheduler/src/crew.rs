@@ -6,8 +6,8 @@ use std::time::Duration;
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 
 use crate::sessions::{Closed, Outbox, SessionId};
-use placement::{Kept, Seat, Worker};
-use store::{DeviceMemory, JobProgress};
+use placement::{Charge, Kept, Seat, Worker};
+use store::{CertificateEnd, DeviceMemory, JobProgress};
 
 /// The known processes. No two of one name are known at once.
 #[derive(Default)]
@@ -42,6 +42,8 @@ pub struct Member {
     /// What it measured last.
     pub memory: Vec<DeviceMemory>,
     pub progress: Vec<JobProgress>,
+    /// The certificates that it uses.
+    pub certificates: Vec<CertificateEnd>,
 }
 
 /// The way to a process.
@@ -62,8 +64,8 @@ pub struct Assigned {
     pub token: Token,
     pub tenant: TenantId,
     pub model: ModelKey,
-    /// The device time that its tenant was charged for it.
-    pub cost: Duration,
+    /// What its tenant and its class were charged for it.
+    pub charge: Charge,
     pub alone: bool,
     pub run_time: Duration,
     pub phase: Phase,

@@ -34,7 +34,7 @@ use crate::sessions::{News, SessionId};
 use crate::settle::{Report, Settled, Settler};
 use crate::wire;
 use models::Hosted;
-use placement::{Action, Queue, Seat, View, Waiting, decide};
+use placement::{Action, Charge, Queue, Seat, View, Waiting, decide};
 
 use bounds::Bounds;
 
@@ -233,10 +233,10 @@ impl Leader {
                     done = true;
                     self.queue.remove(action.job());
                     match action {
-                        Action::Dispatch { seat, alone, class, cost, .. } => {
+                        Action::Dispatch { seat, alone, charge, .. } => {
                             steps::decided(&record, began);
-                            self.queue.serve(&record.tenant, *class, *cost);
-                            self.dispatched(*seat, *alone, *cost, &record).await;
+                            self.queue.serve(&record.tenant, *charge);
+                            self.dispatched(*seat, *alone, *charge, &record).await;
                         }
                         Action::Expire { .. } | Action::Refuse { .. } => {
                             self.ledger.ended(&record);
@@ -372,17 +372,17 @@ impl Leader {
         }
     }
 
-    async fn dispatched(&mut self, seat: Seat, alone: bool, cost: Duration, record: &JobRecord) {
+    async fn dispatched(&mut self, seat: Seat, alone: bool, charge: Charge, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
         self.ledger.given(record);
         let began = Instant::now();
-        self.hosted.demanded(&record.model, cost, self.pace.passed());
+        self.hosted.demanded(&record.model, charge.cost, self.pace.passed());
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,
             Err(error) => {
                 tracing::error!(job = %record.id, %error, "a worker cannot be given leave to read and write a job's objects");
                 self.reports.push(Report::of(record.id, record.token(), Told::Withheld));
-                self.queue.leave(&record.tenant, cost, Duration::ZERO);
+                self.queue.leave(&record.tenant, charge, Duration::ZERO);
                 return;
             }
         };
@@ -395,7 +395,7 @@ impl Leader {
             token: record.token(),
             tenant: record.tenant.clone(),
             model: record.model.clone(),
-            cost,
+            charge,
             alone,
             run_time: record.limits.run_time,
             phase: Phase::Given,
@@ -408,7 +408,7 @@ impl Leader {
             steps::assigned(record, began);
         }
         if let Some(before) = before {
-            self.queue.leave(&before.tenant, before.cost, before.cost);
+            self.queue.leave(&before.tenant, before.charge, before.charge.cost);
         }
         self.refresh(seat);
     }
@@ -454,9 +454,9 @@ impl Leader {
                 None => tracing::debug!(%job, %token, "log line refused"),
             },
             News::Ended { session, job, token, end } => self.ended(session, job, token, end).await,
-            News::Measured { session, memory, progress } => {
+            News::Measured { session, memory, progress, certificates } => {
                 if let Some(member) = self.crew.of_session(session).and_then(|seat| self.crew.get_mut(seat)) {
-                    (member.memory, member.progress) = (memory, progress);
+                    (member.memory, member.progress, member.certificates) = (memory, progress, certificates);
                 }
             }
             News::Goodbye { session, culprits, ranks_lost } => {
@@ -508,8 +508,11 @@ impl Leader {
                 match found {
                     // What was told before has been taken up, and has moved on.
                     Ok(Some((record, revision))) if self.settler.saw(&record, revision) => {
-                        let expires = self.pace.passed() + self.config.queue_time;
-                        self.expiries.entry(job).or_insert(expires);
+                        // One that has ended meanwhile waits for nothing.
+                        if record.state == State::Queued {
+                            let expires = self.pace.passed() + self.config.queue_time;
+                            self.expiries.entry(job).or_insert(expires);
+                        }
                         self.enqueue(&record.live(revision), None);
                     }
                     Ok(_) => {}
@@ -652,7 +655,7 @@ impl Leader {
         if member.jobs.get(&job).is_none_or(|assigned| assigned.token != token) {
             return false;
         }
-        if let Some(Assigned { tenant, model, cost, .. }) = member.jobs.remove(&job) {
+        if let Some(Assigned { tenant, model, charge, .. }) = member.jobs.remove(&job) {
             if let Some(replica) = member.models.get_mut(&model) {
                 replica.used = now;
                 if replica.state != ReplicaState::Ready {
@@ -664,7 +667,7 @@ impl Leader {
                 // It runs elsewhere, and is charged there.
                 Some(End::LetGo) | None => None,
             };
-            self.queue.leave(&tenant, cost, measured.map_or(Duration::ZERO, |took| took.unwrap_or(cost)));
+            self.queue.leave(&tenant, charge, measured.map_or(Duration::ZERO, |took| took.unwrap_or(charge.cost)));
             if let Some(took) = measured.flatten() {
                 self.queue.learn(&model, &tenant, took);
             }
@@ -690,4 +693,32 @@ fn rest(attempt: u32) -> Duration {
         .with_jitter()
         .without_max_times();
     backoff.build().nth(attempt.saturating_sub(1) as usize).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{KeyId, ModelKey, TenantId};
+    use store::{Blob, Jobs, MemoryStore, Objects};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_job_that_had_ended_when_it_was_heard_of() {
+        let store: Arc<dyn MetadataStore> = Arc::new(MemoryStore::new(1));
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::local(folder.path()).unwrap();
+        let (settler, _) = Settler::new(Jobs::new(Arc::clone(&store)), objects, Arc::new(SystemClock));
+        let roster = Roster::load(Arc::clone(&store)).await.unwrap();
+        let (ledger, _) = Ledger::new(1, 1, Duration::from_secs(60), Vec::new);
+        let mut leader = Leader::new(Config::default(), settler, store, roster, ledger, 1);
+        let blob = Blob::Inline(Vec::new().into());
+        let (tenant, key, model) = (TenantId::new("lab"), KeyId::new("key"), ModelKey::new("o/n", None));
+        let queued = JobRecord::queued(JobId::new(), tenant, key, model, blob, 1);
+        let ended = queued.after(0, &Event::Cancelled, 2).unwrap();
+        leader.look(Work::Accepted(ended.id, Some(Box::new((ended.clone(), 2))))).await;
+        assert!(leader.expiries.is_empty() && leader.queue.is_empty());
+        leader.look(Work::Accepted(queued.id, Some(Box::new((queued, 3))))).await;
+        assert_eq!((leader.expiries.len(), leader.queue.len()), (1, 1));
+    }
 }

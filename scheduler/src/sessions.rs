@@ -13,7 +13,7 @@ use ids::{InstanceId, JobId, ModelKey, Token, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
 use proto::v1::{self, to_worker};
-use store::{DeviceMemory, JobProgress, messages};
+use store::{CertificateEnd, DeviceMemory, JobProgress, messages};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -63,6 +63,7 @@ pub enum News {
         session: SessionId,
         memory: Vec<DeviceMemory>,
         progress: Vec<JobProgress>,
+        certificates: Vec<CertificateEnd>,
     },
     /// A job began to run.
     Started {
@@ -402,10 +403,11 @@ impl Reader {
                 let lost = |lost: v1::RanksLost| Some((messages::read_model(lost.model?), lost.timeout));
                 News::Goodbye { session, culprits, ranks_lost: ranks_lost.and_then(lost) }
             }
-            FromWorker::Measured(v1::Measured { memory, jobs }) => News::Measured {
+            FromWorker::Measured(v1::Measured { memory, jobs, certificates }) => News::Measured {
                 session,
                 memory: memory.into_iter().map(messages::read_memory).collect(),
                 progress: jobs.iter().filter_map(messages::read_progress).collect(),
+                certificates: certificates.into_iter().map(messages::read_certificate).collect(),
             },
         };
         self.news.send(news).await.map_err(|_| "the scheduler is stopping".into())

@@ -34,6 +34,11 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
                 Ok(entries) => tracing::info!(entries, "removed what was in the audit trail for long enough"),
                 Err(error) => tracing::warn!(%error, "the audit trail is not swept"),
             }
+            match settler.jobs.recount().await {
+                Ok(0) => {}
+                Ok(accounts) => tracing::info!(accounts, "counted anew what is stored for tenants"),
+                Err(error) => tracing::warn!(%error, "what is stored for tenants is not counted anew"),
+            }
             match remove_unknown(&settler, UNKNOWN, clock.unix_millis()).await {
                 Ok(0) => {}
                 Ok(objects) => tracing::info!(objects, "removed objects that belonged to nobody"),

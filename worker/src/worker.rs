@@ -712,7 +712,11 @@ impl Worker {
         }
         let memory = self.config.measured.borrow().iter().map(wire::memory).collect();
         let far = self.held.running.iter().filter_map(|(job, running)| running.whereabouts(*job));
-        let measured = v1::Measured { memory, jobs: far.map(|progress| messages::progress(&progress)).collect() };
+        let jobs = far.map(|progress| messages::progress(&progress)).collect();
+        let ends = tls::expiry::in_use().into_iter();
+        let certificates =
+            ends.map(|end| v1::CertificateEnd { certificate: end.certificate.into(), at: end.at }).collect();
+        let measured = v1::Measured { memory, jobs, certificates };
         if self.measured != measured {
             self.outgoing.push_back(wire::from_worker(Message::Measured(measured.clone())));
             self.measured = measured;

@@ -9,11 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use harness::obedient::{model, obedient, queued};
 use ids::{JobId, TenantId};
 use program::Limits;
 use scheduler::{Candidate, Config, Ended, HostedModel, Role, SystemClock};
-use store::{Accepted, Change, Faults, JobRecord, Jobs, MemoryStore, Objects, Position, State};
+use store::{
+    Accepted, CertificateEnd, Change, Faults, JobRecord, Jobs, MemoryStore, MetadataStore, Nodes, Objects, Position,
+    State,
+};
 use tls::dev::Authority;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -47,7 +51,8 @@ impl Standing {
             ranks: 1,
             residency: None,
         };
-        let config = Config { token: "token".into(), models: vec![hosted], ..Config::default() };
+        let certificates = || vec![CertificateEnd { certificate: "etcd".into(), at: 7 }];
+        let config = Config { token: "token".into(), models: vec![hosted], certificates, ..Config::default() };
         let objects = Objects::local(folder.join("objects")).unwrap();
         let candidate = Candidate {
             config,
@@ -101,6 +106,21 @@ impl Lab {
     }
 }
 
+/// Waits until people can see when the certificates end of the worker and of who leads.
+async fn certificates_are_told(store: &MemoryStore) {
+    let (nodes, history) = (Nodes::new(Arc::new(store.clone())), Jobs::new(Arc::new(store.clone())).history());
+    let mut changes = store.watch("", None).await.unwrap();
+    loop {
+        let worker = nodes.list().await.unwrap().into_iter().flat_map(|node| node.certificates);
+        let worker: Vec<String> = worker.map(|end| end.certificate).collect();
+        let leader = history.pulse().await.unwrap().map(|pulse| pulse.certificates);
+        if worker == ["peer", "peer_authority"] && leader.is_some_and(|ends| ends.len() == 1 && ends[0].at == 7) {
+            return;
+        }
+        changes.next().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s2_whoever_leads_what_runs_goes_on_and_what_waits_is_given_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,6 +144,7 @@ async fn s2_whoever_leads_what_runs_goes_on_and_what_waits_is_given_out() {
     let endless = lab.submit("endless").await;
     let runs = lab.until(endless, |record| record.state == State::Running).await;
     assert_eq!((runs.attempt, runs.epoch), (1, before.epoch));
+    timeout(PATIENCE, certificates_are_told(&store.on_another_way(9))).await.expect("they are not told");
 
     // Cut off from the store, the leader steps down, and the other takes over what runs.
     first.store.set_faults(Faults { unavailable: 1.0, ..Faults::default() });

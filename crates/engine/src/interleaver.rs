@@ -115,3 +115,65 @@ impl<M: Model> Engine for Interleaver<M> {
         self.together.active.is_empty() && self.lanes.all_wait()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use program::Function;
+
+    use super::*;
+    use crate::bell::Bell;
+    use crate::conformance::Subject;
+    use crate::fake;
+
+    /// Time for whatever must happen sooner or later.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Has a lane that waits for a bell.
+    fn waiting(engine: &mut fake::FakeEngine, bell: &Bell) -> JobId {
+        let (job, heard) = (JobId::new(), bell.heard());
+        engine.lanes.run(job, move |turn, stop| {
+            while !heard() && stop.load(Ordering::Relaxed) == 0 {
+                turn.rest_until(&heard);
+            }
+        });
+        job
+    }
+
+    #[test]
+    fn an_engine_waits_while_all_that_it_has_waits_for_other_threads_which_wake_it() {
+        let mut engine = fake::engine();
+        assert!(engine.idle() && !engine.waits());
+        let (one, other) = (Bell::here(), Bell::here());
+        waiting(&mut engine, &one);
+        assert!(!engine.waits(), "it has not begun");
+        engine.step();
+        assert!(engine.waits() && !engine.idle());
+        let stopped = waiting(&mut engine, &other);
+        engine.step();
+        // What shares passes is served meanwhile.
+        let toy = Subject { layers: "model.layers", head: "model.head", engine: &|| Box::new(fake::engine()) };
+        engine.submit(toy.job("Hello", Function::Call, "x = nnsight.save(LAYERS[0].output)", &[]));
+        assert!(!engine.waits());
+        let mut finished = false;
+        while !engine.waits() {
+            finished |= engine.step().iter().any(|event| matches!(event, Event::Finished(..)));
+        }
+        assert!(finished);
+        // Who has to stop does not wait for the bell.
+        engine.cancel(stopped);
+        assert!(!engine.waits());
+        engine.step();
+        assert!(engine.waits() && !engine.idle());
+        let began = Instant::now();
+        let ringer = thread::spawn(move || one.ring());
+        while engine.waits() {
+            assert!(began.elapsed() < PATIENCE, "nobody wakes it");
+            thread::park_timeout(PATIENCE);
+        }
+        assert!(began.elapsed() < PATIENCE, "nobody woke it");
+        engine.step();
+        assert!(engine.idle() && !engine.waits() && ringer.join().is_ok());
+    }
+}

@@ -170,6 +170,16 @@ impl<M: Model> Lanes<M> {
         }
     }
 
+    /// Has something have a lane, for a job that there is not.
+    #[cfg(test)]
+    pub fn run(&mut self, job: JobId, body: impl FnOnce(&Turn, &AtomicU8) + 'static) {
+        let member = Member { job, tenant: TenantId::new("lab"), stop: Arc::default() };
+        let stop = Arc::clone(&member.stop);
+        let body = move || body(&Turn::in_lane(), &stop);
+        let lane = Lane::new(&self.common, member, body, (Rc::default(), Rc::default()), &mut Vec::new());
+        lane.into_iter().for_each(|lane| self.begin(lane));
+    }
+
     /// Has a lane take turns. Whoever comes next counts as having had as much as the others: it neither keeps them waiting
     /// nor waits for them.
     fn begin(&mut self, mut lane: Lane<M>) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::queue::{Lines, Queue, Rank, Share, Waiting};
+use crate::queue::{Charge, Lines, Queue, Rank, Share, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
 
 /// What is to become of a job.
@@ -24,9 +24,7 @@ pub enum Action {
         token: Token,
         seat: Seat,
         alone: bool,
-        class: Class,
-        /// The device time that it is charged until more is known.
-        cost: Duration,
+        charge: Charge,
     },
     Expire {
         job: JobId,
@@ -250,7 +248,7 @@ impl<'a> Round<'a> {
         let (token, alone, cost) = (waiting.token, waiting.alone, queue.cost(model, tenant));
         rest.next();
         let next = rest.peek().map(|(oldest, _)| **oldest);
-        self.actions.push(Action::Dispatch { job: oldest, token, seat, alone, class, cost });
+        self.actions.push(Action::Dispatch { job: oldest, token, seat, alone, charge: Charge { class, cost } });
         self.workers.insert(seat, Taken { busy: busy + 1, alone, held: false });
         self.running += 1;
         let share = Share { running: share.running + 1, used: share.used + cost };
@@ -334,6 +332,10 @@ mod tests {
         Token { epoch: 1, attempt: u32::from(alone) }
     }
 
+    fn charge(class: Class, cost: Duration) -> Charge {
+        Charge { class, cost }
+    }
+
     fn worker(slots: usize, busy: usize, ready: &[usize]) -> Worker {
         Worker { slots, busy, alone: false, ready: ready.iter().map(|&number| model(number)).collect() }
     }
@@ -363,12 +365,12 @@ mod tests {
         let mut queue = Queue::default();
         let (a, b, c) = (add(&mut queue, 0, 0, false), add(&mut queue, 1, 0, false), add(&mut queue, 2, 0, false));
         // One job of three seconds, two of one second, and nothing.
-        queue.serve(&tenant(0), Class::Normal, 3 * SECOND);
-        queue.serve(&tenant(1), Class::Normal, SECOND);
-        queue.serve(&tenant(1), Class::Normal, SECOND);
+        queue.serve(&tenant(0), charge(Class::Normal, 3 * SECOND));
+        queue.serve(&tenant(1), charge(Class::Normal, SECOND));
+        queue.serve(&tenant(1), charge(Class::Normal, SECOND));
         assert_eq!(order(&queue, 3, 0), [c, b, a]);
         // It took a tenth of that.
-        queue.leave(&tenant(0), 3 * SECOND, SECOND / 10);
+        queue.leave(&tenant(0), charge(Class::Normal, 3 * SECOND), SECOND / 10);
         assert_eq!(order(&queue, 3, 0), [c, a, b]);
     }
 
@@ -376,8 +378,8 @@ mod tests {
     fn nobody_saves_up_turns_and_nobody_pays_for_time_in_which_there_was_nobody_else() {
         let mut queue = Queue::default();
         let spent = |queue: &mut Queue, owner: usize| {
-            queue.serve(&tenant(owner), Class::Normal, 100 * SECOND);
-            queue.leave(&tenant(owner), 100 * SECOND, 100 * SECOND);
+            queue.serve(&tenant(owner), charge(Class::Normal, 100 * SECOND));
+            queue.leave(&tenant(owner), charge(Class::Normal, 100 * SECOND), 100 * SECOND);
         };
         spent(&mut queue, 0);
         let first = [add(&mut queue, 0, 0, false), add(&mut queue, 0, 0, false)];
@@ -435,9 +437,9 @@ mod tests {
         }
         // Six of one and one of the other run, which is what their floors have it.
         for _ in 0..6 {
-            queue.serve(&tenant(0), Class::High, SECOND);
+            queue.serve(&tenant(0), charge(Class::High, SECOND));
         }
-        queue.serve(&tenant(1), Class::Low, SECOND);
+        queue.serve(&tenant(1), charge(Class::Low, SECOND));
         let view = view(&[worker(8, 7, &[0])]);
         let given = |queue: &Queue| dispatched(&decide(&view, queue, Duration::ZERO, usize::MAX));
         assert_eq!(given(&queue), [], "the turn of the one that gives way is not the other's");
@@ -451,8 +453,8 @@ mod tests {
     #[test]
     fn who_was_here_alone_pays_nothing_for_it_whoever_comes_first() {
         let mut queue = Queue::default();
-        queue.serve(&tenant(0), Class::Low, 100 * SECOND);
-        queue.leave(&tenant(0), 100 * SECOND, 100 * SECOND);
+        queue.serve(&tenant(0), charge(Class::Low, 100 * SECOND));
+        queue.leave(&tenant(0), charge(Class::Low, 100 * SECOND), 100 * SECOND);
         let of = |queue: &mut Queue, owner: usize, class: Class| {
             let job = JobId::new();
             queue.push(job, &tenant(owner), &model(0), waiting(false, class), None);
@@ -615,10 +617,10 @@ mod tests {
             }
             for (owner, leaves, cost, wanted) in before {
                 let cost = Duration::from_millis(cost);
-                queue.serve(&tenant(owner), Class::Normal, cost);
+                queue.serve(&tenant(owner), charge(Class::Normal, cost));
                 queue.learn(&model(wanted), &tenant(owner), cost);
                 if leaves {
-                    queue.leave(&tenant(owner), cost, cost / 2);
+                    queue.leave(&tenant(owner), charge(Class::Normal, cost), cost / 2);
                 }
             }
             let actions = decide(&view, &queue, Duration::ZERO, usize::MAX);
@@ -683,10 +685,10 @@ mod tests {
             add(&mut queue, owner, 0, false);
         }
         for owner in 1..100 {
-            queue.serve(&tenant(owner), Class::Normal, SECOND);
-            queue.leave(&tenant(owner), SECOND, SECOND);
+            queue.serve(&tenant(owner), charge(Class::Normal, SECOND));
+            queue.leave(&tenant(owner), charge(Class::Normal, SECOND), SECOND);
         }
-        (0..8).for_each(|_| queue.serve(&tenant(0), Class::Normal, Duration::ZERO));
+        (0..8).for_each(|_| queue.serve(&tenant(0), charge(Class::Normal, Duration::ZERO)));
         let view = view(&[worker(8, 7, &[0])]);
         let mut round = Round { at_most: usize::MAX, ..Round::default() };
         round.give(&view, &queue);

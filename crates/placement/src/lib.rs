@@ -23,6 +23,6 @@ pub use cluster::{Cluster, Demand, Kept, Model, Node, Replica, Replicas, Stage, 
 pub use decide::{Action, decide};
 pub use ids::Class;
 pub use predictions::Predictions;
-pub use queue::{AGES, Queue, Share, Waiting};
+pub use queue::{AGES, Charge, Queue, Share, Waiting};
 pub use view::{Hosting, Seat, View, Worker};
-pub use windows::{CLEARING, Clash, DAY, Window, book};
+pub use windows::{CLEARING, Clash, DAY, MOST, Window, book};

@@ -1,8 +1,8 @@
 //! The jobs that wait, in the order in which they are to be served.
 //!
 //! Tenants have turns by the device time that they have had: the one with the least is next. A job is charged what it is
-//! likely to take when it is given out, and what it really took when it ends, so a tenant's share does not depend on how it
-//! cuts its work into jobs. Who comes with nothing here begins beside whoever has had the least of those who have, and where
+//! likely to take when it is given out, and what it really took when it ends, to its tenant and to its class, so that neither
+//! one's share depends on how it cuts its work into jobs. Who comes with nothing here begins beside whoever has had the least of those who have, and where
 //! nobody has, beside whoever had the most: nobody saves up turns, and nobody pays for time in which there was nobody else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -81,6 +81,15 @@ pub struct Share {
     pub used: Duration,
     /// Jobs now with workers.
     pub running: usize,
+}
+
+/// What a job was given out for, until it is known what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The class in which it had its turn.
+    pub class: Class,
+    /// The device time that it is likely to take.
+    pub cost: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -168,9 +177,10 @@ impl Queue {
         true
     }
 
-    /// Notes that a job was given out that is likely to take so long. It is remembered also while its tenant has nothing
-    /// else here: who comes with one job at a time must not overtake who has many.
-    pub fn serve(&mut self, tenant: &TenantId, class: Class, cost: Duration) {
+    /// Notes that a job was given out for a charge. It is remembered also while its tenant has nothing else here: who comes
+    /// with one job at a time must not overtake who has many.
+    pub fn serve(&mut self, tenant: &TenantId, charge: Charge) {
+        let Charge { class, cost } = charge;
         if let Some((had, _)) = self.classes.get_mut(class.index()) {
             *had += cost / class.floor();
         }
@@ -199,13 +209,17 @@ impl Queue {
         self.change(tenant, |share| share.running += 1);
     }
 
-    /// Notes that a tenant has one job less with a worker. `charged` is what it was given out for, and `took` what it took.
-    pub fn leave(&mut self, tenant: &TenantId, charged: Duration, took: Duration) {
+    /// Notes that a tenant has one job less with a worker. `charge` is what it was given out for, and `took` what it took.
+    pub fn leave(&mut self, tenant: &TenantId, charge: Charge, took: Duration) {
+        let Charge { class, cost } = charge;
+        if let Some((had, _)) = self.classes.get_mut(class.index()) {
+            *had = (*had + took / class.floor()).saturating_sub(cost / class.floor());
+        }
         self.running = self.running.saturating_sub(1);
         self.see(tenant);
         self.change(tenant, |share| {
             share.running = share.running.saturating_sub(1);
-            share.used = (share.used + took).saturating_sub(charged);
+            share.used = (share.used + took).saturating_sub(cost);
         });
     }
 

@@ -10,7 +10,7 @@ use ids::{Class, JobId, ModelKey, TenantId, Token};
 use crate::arrange::{Move, arrange};
 use crate::cluster::{Cluster, Demand, Kept, Model, Node, Replica, Stage, Work};
 use crate::decide::{Action, decide};
-use crate::queue::{Queue, Waiting};
+use crate::queue::{Charge, Queue, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
 
 /// A job that comes.
@@ -70,7 +70,7 @@ pub struct Fleet {
 struct Running {
     seat: Seat,
     began: Duration,
-    cost: Duration,
+    charge: Charge,
 }
 
 #[derive(Debug)]
@@ -216,13 +216,13 @@ impl Fleet {
     }
 
     fn ends(&mut self, id: JobId) {
-        let (Some(Running { seat, began, cost }), Some((job, came))) =
+        let (Some(Running { seat, began, charge }), Some((job, came))) =
             (self.running.remove(&id), self.jobs.remove(&id))
         else {
             return;
         };
         self.queue.learn(&job.model, &job.tenant, job.takes);
-        self.queue.leave(&job.tenant, cost, job.takes);
+        self.queue.leave(&job.tenant, charge, job.takes);
         let now = self.now;
         if let Some(replica) = self.replica(seat, &job.model) {
             replica.jobs -= 1;
@@ -240,12 +240,12 @@ impl Fleet {
             self.decisions.push(took);
             let more = actions.len() == TOGETHER;
             for action in actions {
-                let Action::Dispatch { job: id, seat, class, cost, .. } = action else { continue };
+                let Action::Dispatch { job: id, seat, charge, .. } = action else { continue };
                 self.queue.remove(id);
                 let Some((job, _)) = self.jobs.get(&id).cloned() else { continue };
-                self.queue.serve(&job.tenant, class, cost);
-                self.demand.entry(job.model.clone()).or_default().add(cost, self.now);
-                self.running.insert(id, Running { seat, began: self.now, cost });
+                self.queue.serve(&job.tenant, charge);
+                self.demand.entry(job.model.clone()).or_default().add(charge.cost, self.now);
+                self.running.insert(id, Running { seat, began: self.now, charge });
                 let now = self.now;
                 if let Some(replica) = self.replica(seat, &job.model) {
                     replica.jobs += 1;

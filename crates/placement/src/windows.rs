@@ -28,6 +28,9 @@ pub struct Window {
 /// Milliseconds of a day.
 pub const DAY: u64 = 24 * 3600 * 1000;
 
+/// Windows that can be booked at a time, of all models together: each new one is looked at beside all of them.
+pub const MOST: usize = 256;
+
 /// The longest time for which a model can be booked at once, and how far ahead.
 pub const LONGEST: u64 = 31 * DAY;
 pub const AHEAD: u64 = 400 * DAY;
@@ -135,6 +138,8 @@ impl Model {
 /// Why something cannot be booked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clash {
+    /// As many are booked as can be, [`MOST`].
+    Many,
     /// The same model is booked for others at that time.
     Tenants { other: Window },
     /// Both cannot be had at that time.
@@ -149,6 +154,10 @@ pub enum Clash {
 /// # Errors
 /// [`Clash`] with what stands against it.
 pub fn book(cluster: &Cluster, key: &ModelKey, new: &Window) -> Result<(), Clash> {
+    let all = cluster.models.values().flat_map(|model| &model.windows);
+    if all.filter(|window| window.next(cluster.time).is_some()).count() >= MOST {
+        return Err(Clash::Many);
+    }
     let model = cluster.models.get(key);
     for at in starts(cluster, new, |_, window| window.clone()) {
         let others = model.into_iter().flat_map(|model| &model.windows).filter(|other| other.is_open(at));
@@ -160,6 +169,7 @@ pub fn book(cluster: &Cluster, key: &ModelKey, new: &Window) -> Result<(), Clash
         // Whether there is room nobody can say.
         return Ok(());
     }
+    let room = Room::of(cluster);
     let mut seen: BTreeSet<Vec<(&ModelKey, usize)>> = BTreeSet::new();
     let taken = model.map_or_else(|| new.clone(), |model| model.takes(new));
     for at in starts(cluster, &taken, Model::takes) {
@@ -183,7 +193,7 @@ pub fn book(cluster: &Cluster, key: &ModelKey, new: &Window) -> Result<(), Clash
             }
             let own = wanted.entry(key).or_default();
             *own = (*own).max(new.replicas);
-            can_be_had(cluster, &wanted, key)
+            room.has(&wanted, key)
         };
         if can(&|_| true) {
             continue;
@@ -204,45 +214,64 @@ pub fn book(cluster: &Cluster, key: &ModelKey, new: &Window) -> Result<(), Clash
     Ok(())
 }
 
-/// Returns the instants at which something begins while a window is open. What is open together was so at one of them.
+/// Returns the instants at which something begins while a window is open. What is open together was so at one of them. Of days
+/// that are all the same the first stands for the others: nothing comes in them, or ends, that does not do so daily.
 fn starts(cluster: &Cluster, new: &Window, time: impl Fn(&Model, &Window) -> Window) -> Vec<u64> {
     let all = cluster.models.values().flat_map(|model| model.windows.iter().map(|window| time(model, window)));
     let all: Vec<Window> = all.chain([new.clone()]).collect();
-    // After all that ends has ended, days are all the same.
-    let last = all.iter().filter(|window| !window.daily).map(|window| window.to).max().unwrap_or(0).max(new.to);
-    let horizon = if new.daily { last.max(cluster.time) + 2 * DAY } else { new.to };
+    let changes = |window: &Window| [Some(window.from), (!window.daily).then_some(window.to)];
+    let changes: BTreeSet<u64> = all.iter().flat_map(changes).flatten().chain([cluster.time]).collect();
     let mut instants = BTreeSet::new();
-    for window in &all {
-        let mut at = cluster.time;
-        while let Some((from, to)) = window.next(at).filter(|(from, _)| *from < horizon) {
-            if new.is_open(from.max(cluster.time)) {
-                instants.insert(from.max(cluster.time));
+    for change in changes.into_iter().filter(|change| *change >= cluster.time) {
+        for window in &all {
+            let mut at = change;
+            while let Some((from, to)) = window.next(at).filter(|(from, _)| *from < change.saturating_add(DAY)) {
+                if new.is_open(from.max(change)) {
+                    instants.insert(from.max(change));
+                }
+                at = to;
             }
-            at = to;
         }
     }
     instants.into_iter().collect()
 }
 
-/// Says whether all have so many replicas at once, wherever the others are: of those that a model asks something of.
-fn can_be_had(cluster: &Cluster, wanted: &BTreeMap<&ModelKey, usize>, new: &ModelKey) -> bool {
-    let bytes = |key: &ModelKey| cluster.models.get(key).and_then(|model| model.bytes).unwrap_or(0);
-    let all: u128 = wanted.iter().map(|(key, replicas)| u128::from(bytes(key)) * *replicas as u128).sum();
-    wanted.iter().filter(|(_, replicas)| **replicas > 0).all(|(key, replicas)| {
-        let Some(model) = cluster.models.get(*key) else { return true };
-        // What others lack without it is not its fault.
-        let take = |key: &ModelKey| u128::from(bytes(key)) * wanted.get(key).copied().unwrap_or(0) as u128;
-        let others = all - take(key);
-        let had = |others| nodes_left(cluster, model, bytes(key), others) >= *replicas;
-        had(others) || (*key != new && !had(others - take(new)))
-    })
+/// The room that the nodes of a cluster have.
+struct Room<'a> {
+    cluster: &'a Cluster,
+    /// For each model how many bytes of others it takes that a node that can have it has no room for it, the least first.
+    costs: BTreeMap<&'a ModelKey, Vec<u128>>,
+}
+
+impl<'a> Room<'a> {
+    fn of(cluster: &'a Cluster) -> Self {
+        let costs = |(key, model): (&'a ModelKey, &Model)| {
+            let open = cluster.nodes.values().filter(|node| !node.draining);
+            let need = model.bytes.unwrap_or(0);
+            let mut costs: Vec<u128> = open.filter_map(|node| cost_to_fill(node, model, need)).collect();
+            costs.sort_unstable();
+            (key, costs)
+        };
+        Self { cluster, costs: cluster.models.iter().map(costs).collect() }
+    }
+
+    /// Says whether all have so many replicas at once, wherever the others are: of those that a model asks something of.
+    fn has(&self, wanted: &BTreeMap<&ModelKey, usize>, new: &ModelKey) -> bool {
+        let bytes = |key: &ModelKey| self.cluster.models.get(key).and_then(|model| model.bytes).unwrap_or(0);
+        let all: u128 = wanted.iter().map(|(key, replicas)| u128::from(bytes(key)) * *replicas as u128).sum();
+        wanted.iter().filter(|(_, replicas)| **replicas > 0).all(|(key, replicas)| {
+            let Some(costs) = self.costs.get(*key) else { return true };
+            // What others lack without it is not its fault.
+            let take = |key: &ModelKey| u128::from(bytes(key)) * wanted.get(key).copied().unwrap_or(0) as u128;
+            let others = all - take(key);
+            let had = |others| nodes_left(costs, others) >= *replicas;
+            had(others) || (*key != new && !had(others - take(new)))
+        })
+    }
 }
 
 /// Returns how many nodes can have a model for certain where others have so many bytes.
-fn nodes_left(cluster: &Cluster, model: &Model, need: u64, others: u128) -> usize {
-    let open = cluster.nodes.values().filter(|node| !node.draining);
-    let mut costs: Vec<u128> = open.filter_map(|node| cost_to_fill(node, model, need)).collect();
-    costs.sort_unstable();
+fn nodes_left(costs: &[u128], others: u128) -> usize {
     let mut left = others;
     let filled = costs.iter().take_while(|cost| left.checked_sub(**cost).map(|rest| left = rest).is_some()).count();
     costs.len() - filled
@@ -315,6 +344,25 @@ mod tests {
         ] {
             assert!(wrong.check(1).is_err_and(|why| why.contains(word)), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn days_that_are_all_the_same_are_looked_at_once_and_no_more_windows_are_booked_than_can_be_looked_at() {
+        let daily = |from: u64| Window { daily: true, ..window(from, from + HOUR) };
+        let far = window(399 * DAY, 400 * DAY);
+        let windows: Vec<Window> = (0..24).map(|hour| daily(hour * HOUR)).collect();
+        let one = cluster(&[10], &[("o/a", 4, &windows), ("o/b", 4, &[far])]);
+        let new = Window { replicas: 1, ..window(DAY, 32 * DAY) };
+        // Each hour of the first day, of that in which it begins, and of that after its end.
+        let instants = starts(&one, &new, |_, window| window.clone());
+        assert_eq!(instants, (24..48).map(|hour| hour * HOUR).collect::<Vec<_>>());
+        assert_eq!(starts(&one, &daily(0), |_, window| window.clone()).len(), 4, "and when another day begins");
+        let many = |count: u64| vec![window(5, 6); count as usize];
+        let full = |count: u64| cluster(&[10], &[("o/a", 1, &many(count)), ("o/b", 1, &[])]);
+        assert_eq!(book(&full(MOST as u64 - 1), &key("o/b"), &window(5, 6)), Ok(()));
+        assert_eq!(book(&full(MOST as u64), &key("o/b"), &window(5, 6)), Err(Clash::Many));
+        let over = Cluster { time: 6, ..full(MOST as u64) };
+        assert_eq!(book(&over, &key("o/b"), &window(7, 8)), Ok(()), "what is over takes no place");
     }
 
     #[test]

@@ -118,6 +118,27 @@ fn classes_have_their_floors_where_places_become_free_one_at_a_time() {
 }
 
 #[test]
+fn classes_have_their_floors_of_what_was_measured_where_nobody_could_predict_it() {
+    let mut fleet = fleet(8);
+    // Each job comes from somebody else, so that all are taken to be like the average of those before.
+    for (class, takes, count) in [(Class::High, SECOND, 1_000), (Class::Low, 6 * SECOND, 100)] {
+        for number in 0..count {
+            fleet.comes(2 * SECOND, Job { class, ..job(&format!("{}-{number}", class.name()), takes) });
+        }
+    }
+    // Less than what is low waits before it moves up.
+    fleet.run(120 * SECOND);
+    let had = |name: &str| {
+        let own = fleet.done.iter().filter(|done| done.job.tenant.as_str().starts_with(name));
+        own.map(|done| done.job.takes.as_secs_f64()).sum::<f64>()
+    };
+    let (high, low) = (had("high"), had("low"));
+    println!("device seconds of short jobs of the class high and long ones of the class low: {high:.0} and {low:.0}");
+    let (share, floors) = (high / (high + low), 6.0 / 7.0);
+    assert!((share - floors).abs() < 0.04, "{share} where the floors are {floors}");
+}
+
+#[test]
 fn short_jobs_do_not_wait_for_a_long_one() {
     let mut fleet = fleet(8);
     fleet.comes(2 * SECOND, job("long", 3_600 * SECOND));

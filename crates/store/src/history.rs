@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::job::{Fault, JobRecord, Outcome, State};
 use crate::metadata::{MetadataStore, Range};
 use crate::mirror::{Mirror, Unsure};
+use crate::nodes::CertificateEnd;
 use crate::stored;
 use crate::txn::Txn;
 
@@ -114,13 +115,15 @@ pub enum What {
 }
 
 /// Who led last, and when that was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {
     /// Milliseconds since the Unix epoch, by the scheduler's clock.
     pub at: u64,
     pub epoch: u64,
     /// How long a job may wait before it expires, in milliseconds; zero where that was not told.
     pub queue_time: u64,
+    /// The certificates that it uses.
+    pub certificates: Vec<CertificateEnd>,
 }
 
 impl History {
@@ -171,7 +174,7 @@ impl History {
     /// Failures of the store, also for a record that this version cannot read.
     pub async fn pulse(&self) -> Result<Option<Pulse>, Error> {
         match self.pulse.get(&pulse()) {
-            Ok(found) => Ok(found.map(|pulse| *pulse)),
+            Ok(found) => Ok(found.map(|pulse| Pulse::clone(&pulse))),
             Err(Unsure) => self.store.get(&pulse()).await?.as_ref().map(stored::read_pulse).transpose(),
         }
     }
@@ -417,8 +420,9 @@ mod tests {
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }
-        let pulse = Pulse { at: 5, epoch: 2, queue_time: 60_000 };
-        history.put_pulse(pulse).await.unwrap();
+        let certificates = vec![CertificateEnd { certificate: "etcd".into(), at: 7 }];
+        let pulse = Pulse { at: 5, epoch: 2, queue_time: 60_000, certificates };
+        history.put_pulse(pulse.clone()).await.unwrap();
         let mut twice = minute.clone();
         twice.add(&minute);
         let keeper = history.clone();
@@ -426,7 +430,7 @@ mod tests {
             let found = history.since(10).await.unwrap();
             assert_eq!(found, BTreeMap::from([(10, minute.clone()), (11, twice.clone())]));
             assert_eq!(history.since(11).await.unwrap().len(), 1);
-            assert_eq!(history.pulse().await.unwrap(), Some(pulse));
+            assert_eq!(history.pulse().await.unwrap().as_ref(), Some(&pulse));
             if !kept {
                 let keeper = keeper.clone();
                 tokio::spawn(async move { keeper.keep().await });

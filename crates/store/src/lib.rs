@@ -50,7 +50,7 @@ pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};
 pub use models::{ModelRecord, ModelState, ModelWait, Models, ShownModels};
-pub use nodes::{Cordon, DeviceMemory, JobProgress, NodeRecord, Nodes, ReplicaRecord, percent};
+pub use nodes::{CertificateEnd, Cordon, DeviceMemory, JobProgress, NodeRecord, Nodes, ReplicaRecord, percent};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use pieces::pieces;
 pub use redb_store::RedbStore;

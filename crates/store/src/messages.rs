@@ -7,7 +7,7 @@ use program::Limits;
 use proto::v1;
 use telemetry::trace::Trace;
 
-use crate::nodes::{DeviceMemory, JobProgress};
+use crate::nodes::{CertificateEnd, DeviceMemory, JobProgress};
 use crate::objects::{Blob, Grant, ObjectRef};
 
 /// Writes a model's name.
@@ -34,6 +34,19 @@ pub fn memory(memory: &DeviceMemory) -> v1::DeviceMemory {
 pub fn read_memory(memory: v1::DeviceMemory) -> DeviceMemory {
     let kinds = memory.kinds.into_iter().map(|v1::Lying { kind, bytes }| (kind, bytes)).collect();
     DeviceMemory { device: memory.device, kinds }
+}
+
+/// Writes when a certificate ends.
+#[must_use]
+pub fn certificate(end: &CertificateEnd) -> v1::CertificateEnd {
+    v1::CertificateEnd { certificate: end.certificate.clone(), at: end.at }
+}
+
+/// Reads when a certificate ends.
+#[must_use]
+pub fn read_certificate(end: v1::CertificateEnd) -> CertificateEnd {
+    let v1::CertificateEnd { certificate, at } = end;
+    CertificateEnd { certificate, at }
 }
 
 /// Writes how far a job is.

@@ -42,6 +42,17 @@ pub struct NodeRecord {
     /// What it measured of its devices' memory, and how far the jobs are that it has run for a while.
     pub memory: Vec<DeviceMemory>,
     pub progress: Vec<JobProgress>,
+    /// The certificates that it uses.
+    pub certificates: Vec<CertificateEnd>,
+}
+
+/// When a certificate ends that a role uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// What it is for, as the role's metric has it.
+    pub certificate: String,
+    /// Seconds since the Unix epoch.
+    pub at: i64,
 }
 
 /// What lies in the memory of a device, by what it is for.
@@ -199,6 +210,7 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         rank_address: node.rank_address.clone(),
         memory: node.memory.iter().map(messages::memory).collect(),
         progress: node.progress.iter().map(messages::progress).collect(),
+        certificates: node.certificates.iter().map(messages::certificate).collect(),
     };
     message.encode_to_vec()
 }
@@ -232,6 +244,7 @@ fn read(entry: &Entry) -> Result<NodeRecord, Error> {
         rank_address: message.rank_address,
         memory: message.memory.into_iter().map(messages::read_memory).collect(),
         progress: message.progress.iter().filter_map(messages::read_progress).collect(),
+        certificates: message.certificates.into_iter().map(messages::read_certificate).collect(),
     })
 }
 
@@ -273,6 +286,7 @@ mod tests {
                 kinds: vec![("weights".into(), 5), ("free".into(), 75)],
             }],
             progress: vec![JobProgress { job: JobId::new(), passes: 7, layer: 3, layers: 30 }],
+            certificates: vec![CertificateEnd { certificate: "peer".into(), at: 1_800_000_000 }],
         };
         let stages: Vec<_> = node.models().map(|it| (it.model.to_string(), it.stage)).collect();
         assert_eq!(stages, [("o/n".into(), "ready".into()), ("o/m".into(), "warm".into())]);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Watchers {
 
     /// Registers a watcher of every key that begins with `prefix`. Dropping the stream ends it.
     pub fn watch(&self, prefix: &str, after: Option<Revision>) -> Watcher {
-        let queue = Arc::new(Queue { after: after.unwrap_or(0), ..Queue::default() });
+        let queue = Arc::new(Queue { after: after.unwrap_or(0).into(), ..Queue::default() });
         let mut state = lock(&self.state);
         match after {
             Some(after) if after < state.floor => queue.push(Event::Resync),
@@ -90,13 +91,17 @@ impl Watchers {
         lock(&self.state).queues().for_each(|queue| queue.push_progress(revision));
     }
 
-    /// Tells every watcher to list again: what comes from now on is all that comes after `revision`.
+    /// Tells every watcher to list again: what comes from now on is all that comes after `revision`, which may be before what
+    /// was told.
     pub fn resync(&self, revision: Revision) {
         let mut state = lock(&self.state);
         state.recent.clear();
         state.recent_bytes = 0;
         state.floor = revision;
-        state.queues().for_each(|queue| queue.push(Event::Resync));
+        state.queues().for_each(|queue| {
+            queue.after.fetch_min(revision, Ordering::Relaxed);
+            queue.push(Event::Resync);
+        });
     }
 
     /// Removes the watchers of `prefix` that are gone.
@@ -171,7 +176,7 @@ struct Queue {
     events: Mutex<VecDeque<Event>>,
     waker: AtomicWaker,
     /// Changes up to here are not wanted.
-    after: Revision,
+    after: AtomicU64,
 }
 
 impl Queue {
@@ -182,7 +187,9 @@ impl Queue {
 
     /// Adds an event without waking anybody. Returns whether it is the first that is to be read.
     fn put(&self, event: Event) -> bool {
-        if matches!(&event, Event::Put(_) | Event::Delete { .. }) && event.revision() <= self.after {
+        if matches!(&event, Event::Put(_) | Event::Delete { .. })
+            && event.revision() <= self.after.load(Ordering::Relaxed)
+        {
             return false;
         }
         let mut events = lock(&self.events);

@@ -68,10 +68,12 @@ pub fn end(certificate: &[u8]) -> Option<i64> {
     der::not_after(certificate).map(OffsetDateTime::unix_timestamp)
 }
 
-/// Returns which certificate of this process ends first.
+/// Returns when the certificates end that this process uses, by their names.
 #[must_use]
-pub fn soonest() -> Option<Expiry> {
-    IN_USE.lock().unwrap_or_else(PoisonError::into_inner).iter().min_by_key(|expiry| expiry.at).copied()
+pub fn in_use() -> Vec<Expiry> {
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    in_use.sort_by_key(|expiry| expiry.certificate);
+    in_use
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
@@ -119,7 +121,9 @@ mod tests {
         let peer = files.ends(Purpose::Peer).unwrap();
         assert_eq!((days(&peer, "peer"), days(&peer, "peer_authority")), (30, 397));
         write(2).show_expiry(Purpose::Etcd).unwrap();
-        assert!(soonest().unwrap().at <= ending(2).unix_timestamp() + 1);
+        let names: Vec<_> = in_use().iter().map(|expiry| expiry.certificate).collect();
+        assert!(names.is_sorted() && names.contains(&"serving"), "{names:?}");
+        assert!((days(&in_use(), "etcd"), days(&in_use(), "etcd_authority")) == (2, 397));
         assert_eq!(end(b"no certificate"), None);
     }
 }

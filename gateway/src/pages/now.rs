@@ -5,9 +5,8 @@ use std::sync::{self, Arc};
 use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
-use store::history::{Minute, What};
-use store::{Booking, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification, State};
-use tls::Expiry;
+use store::history::{Minute, Pulse, What};
+use store::{Booking, CertificateEnd, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -53,8 +52,16 @@ pub struct Now {
     flood: Option<(TenantId, u64)>,
     /// Whether this process lately found no room to keep something.
     full: bool,
-    /// Which of its certificates ends first.
-    expiry: Option<Expiry>,
+    /// Those of this gateway, of the scheduler that leads, and of the workers.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate that a role uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it is, as a sentence begins with them.
+    pub holder: String,
+    pub end: CertificateEnd,
 }
 
 /// When there was no room last, by the counts of such errors.
@@ -105,19 +112,21 @@ impl Now {
         }
         let at = unix_millis();
         let pulse = gateway.history.pulse().await?;
+        let leader = pulse.as_ref().filter(|pulse| at.saturating_sub(pulse.at) < SILENCE);
+        let nodes = nodes::all(gateway).await?;
         let now = Arc::new(Self {
             at,
             live: gateway.jobs.live().await?.jobs,
             models: gateway.models.list().await?,
             specifications: gateway.models.stored().specifications().list().await?,
             bookings: gateway.models.stored().bookings().list().await?,
-            queue_time: pulse.map(|pulse| pulse.queue_time).filter(|time| *time > 0),
-            led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
-            nodes: nodes::all(gateway).await?,
+            queue_time: pulse.as_ref().map(|pulse| pulse.queue_time).filter(|time| *time > 0),
+            led: leader.is_some(),
+            certificates: certificates(leader, &nodes),
+            nodes,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
             flood: gateway.backlog.full(),
             full: gateway.room.look(metrics::no_space()),
-            expiry: tls::expiry::soonest(),
         });
         *shared = Some((Instant::now(), Arc::clone(&now)));
         Ok(now)
@@ -233,17 +242,17 @@ impl Now {
         found.max_by_key(|(_, times, back)| (!back, *times))
     }
 
-    /// Says which certificate of this gateway ends soon, or has ended, and whether that is urgent.
+    /// Says which certificate ends soon, or has ended, and whether that is urgent.
     fn ending(&self) -> Option<Trouble> {
-        let Expiry { certificate, at } = self.expiry?;
-        let left = at - i64::try_from(self.at / 1000).unwrap_or(i64::MAX);
+        let Certificate { holder, end } = self.certificates.iter().min_by_key(|certificate| certificate.end.at)?;
+        let left = end.at - i64::try_from(self.at / 1000).unwrap_or(i64::MAX);
         let [soon, at_once] = ENDING.map(|ending| left < ending);
         let when = match u64::try_from(left) {
             Ok(left) => format!("ends in {}", span(left * 1000)),
             Err(_) => "has ended".to_owned(),
         };
-        let sentence = format!("This gateway's certificate for {} {when}.", certificate.replace('_', " "));
-        soon.then_some(Trouble { broken: at_once, sentence, path: "/admin" })
+        let sentence = format!("{holder}'s certificate for {} {when}.", end.certificate.replace('_', " "));
+        soon.then_some(Trouble { broken: at_once, sentence, path: "/admin/workers#certificates" })
     }
 
     /// Returns the worst of what is wrong.
@@ -320,6 +329,19 @@ impl Now {
     }
 }
 
+/// Returns what certificates are used: by this process, by the scheduler that leads, and by the workers that are there.
+fn certificates(leader: Option<&Pulse>, nodes: &[Node]) -> Vec<Certificate> {
+    let own = tls::expiry::in_use().into_iter().map(|end| Certificate {
+        holder: "This gateway".into(),
+        end: CertificateEnd { certificate: end.certificate.into(), at: end.at },
+    });
+    let scheduler = leader.into_iter().flat_map(|pulse| &pulse.certificates).map(|end| ("The scheduler".into(), end));
+    let records = nodes.iter().filter_map(|node| node.record.as_ref());
+    let workers =
+        records.flat_map(|node| node.certificates.iter().map(|end| (format!("The worker {}", node.name), end)));
+    own.chain(scheduler.chain(workers).map(|(holder, end)| Certificate { holder, end: end.clone() })).collect()
+}
+
 /// Jobs that come before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ahead {
@@ -333,6 +355,7 @@ pub struct Ahead {
 mod tests {
     use store::{ModelWait, NodeRecord, ReplicaRecord};
 
+    use super::super::workers;
     use super::*;
 
     fn live(tenant: &str, state: State, accepted_at: u64) -> Live {
@@ -355,6 +378,10 @@ mod tests {
         }
     }
 
+    fn held(holder: &str, certificate: &str, left: i64) -> Certificate {
+        Certificate { holder: holder.into(), end: CertificateEnd { certificate: certificate.into(), at: 1000 + left } }
+    }
+
     fn now(live: Vec<Live>, state: ModelState) -> Now {
         let key = ModelKey::new("o/n", None);
         let stage = if state == ModelState::Ready { "ready" } else { "loading" }.to_owned();
@@ -372,6 +399,7 @@ mod tests {
             rank_address: String::new(),
             memory: vec![],
             progress: vec![],
+            certificates: vec![],
         };
         Now {
             at: 1_000_000,
@@ -385,7 +413,7 @@ mod tests {
             minutes: BTreeMap::new(),
             flood: None,
             full: false,
-            expiry: None,
+            certificates: Vec::new(),
         }
     }
 
@@ -473,13 +501,17 @@ mod tests {
         for (left, broken, says) in
             [(13 * 86_400, false, "ends in 13.0 d."), (86_400, true, "ends in 1.00 d."), (-1, true, "has ended.")]
         {
-            shown.expiry = Some(Expiry { certificate: "peer_authority", at: 1000 + left });
+            shown.certificates =
+                vec![held("This gateway", "peer", 15 * 86_400), held("The worker w", "peer_authority", left)];
             assert_eq!(
                 told(&shown).unwrap(),
-                (broken, format!("This gateway's certificate for peer authority {says}"))
+                (broken, format!("The worker w's certificate for peer authority {says}"))
             );
         }
-        shown.expiry = Some(Expiry { certificate: "peer", at: 1000 + 15 * 86_400 });
+        let page = workers::body(&shown).into_string();
+        let rows: Vec<_> = page.split("<tr>").filter(|row| row.contains("data-name=\"Ends\"")).collect();
+        assert!(rows.len() == 2 && rows[0].contains("The worker w") && rows[0].contains("has ended"), "{rows:?}");
+        shown.certificates = vec![held("The scheduler", "peer", 15 * 86_400)];
         assert!(told(&shown).unwrap().1.starts_with("ada has 100 jobs"));
         shown.full = true;
         assert!(matches!(told(&shown), Some((true, sentence)) if sentence.starts_with("A disk is full")));

@@ -6,9 +6,12 @@ use store::{Live, ReplicaRecord};
 
 use super::layout::{self, column, looking, numbers, unnamed};
 use super::map;
-use super::now::Now;
-use super::units::{ago, bytes, nothing, short};
+use super::now::{Certificate, Now};
+use super::units::{ago, bytes, date, nothing, short, span};
 use crate::v1::nodes::Node;
+
+/// Certificates that are listed, those that end first.
+const CERTIFICATES: usize = 20;
 
 /// Jobs that are listed of one worker.
 const JOBS: usize = 20;
@@ -23,6 +26,33 @@ pub fn body(now: &Now) -> Markup {
             (table(now, true))
             (map::memory(now))
             (work(now))
+        }
+        (certificates(now))
+    }
+}
+
+/// When the certificates end that roles use, the first first; nothing where none uses any.
+fn certificates(now: &Now) -> Markup {
+    let columns = [column("Whose"), column("For"), column("Ends"), numbers("In")];
+    let mut all: Vec<&Certificate> = now.certificates.iter().collect();
+    all.sort_by_key(|certificate| certificate.end.at);
+    let row = |Certificate { holder, end }: &&Certificate| {
+        let at = u64::try_from(end.at).unwrap_or(0).saturating_mul(1000);
+        let left = if at > now.at {
+            html! { (span(at - now.at)) }
+        } else {
+            layout::state("broken", "has ended")
+        };
+        vec![html! { (holder) }, html! { (end.certificate.replace('_', " ")) }, date(at / 1000), left]
+    };
+    html! {
+        @if !all.is_empty() {
+            section #certificates {
+                h2 { "Certificates" }
+                (layout::table("Certificates", &columns, all.iter().take(CERTIFICATES).map(row)))
+                @if all.len() > CERTIFICATES { p.note { (all.len() - CERTIFICATES) " more, which end later." } }
+                p.note { "Other gateways show their own; a scheduler that stands by has them in its metrics alone." }
+            }
         }
     }
 }

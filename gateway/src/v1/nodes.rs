@@ -10,7 +10,7 @@ use axum::response::Response;
 use ids::WorkerId;
 use schemars::JsonSchema;
 use serde::Serialize;
-use store::{Cordon, NodeRecord};
+use store::{CertificateEnd, Cordon, NodeRecord};
 
 use super::time;
 use crate::authenticate::{Onlooker, Operator};
@@ -43,6 +43,8 @@ pub struct Shown {
     warm_used_bytes: u64,
     /// Where it holds ranks of models that other nodes serve; null where it holds none.
     rank_address: Option<String>,
+    /// When the certificates end that it uses, by what they are for.
+    certificates: BTreeMap<String, String>,
     models: Vec<ReplicaShown>,
 }
 
@@ -237,6 +239,7 @@ fn shown(node: &Node) -> Shown {
         memory_bytes: replica.bytes,
         jobs: replica.jobs,
     };
+    let ends = |end: &CertificateEnd| (end.certificate.clone(), time(u64::try_from(end.at).unwrap_or(0)));
     Shown {
         name: name.to_string(),
         state: node.state(),
@@ -249,6 +252,7 @@ fn shown(node: &Node) -> Shown {
         warm_bytes: record.as_ref().map_or(0, |node| node.warm_bytes),
         warm_used_bytes: record.iter().flat_map(|node| &node.kept).map(|(_, bytes)| bytes).sum(),
         rank_address: record.as_ref().map(|node| node.rank_address.clone()).filter(|address| !address.is_empty()),
+        certificates: record.iter().flat_map(|node| &node.certificates).map(ends).collect(),
         models: record.iter().flat_map(NodeRecord::models).map(replica).collect(),
     }
 }

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ids::{ModelKey, TenantId};
-use placement::{Clash, Cluster, Model, Node, Window, book};
+use placement::{Clash, Cluster, MOST, Model, Node, Window, book};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{Booking, ModelRecord, NodeRecord, Specification};
@@ -204,6 +204,10 @@ fn refusal(key: &ModelKey, clash: &Clash) -> String {
         format!("from {} to {}{daily}{whose}", time(window.from / 1000), time(window.to / 1000))
     };
     match clash {
+        Clash::Many => format!(
+            "{key} cannot be booked: there are {MOST} windows, of all models together, which is as many as there can be; take one \
+             back that is not needed, or book one daily window in the place of several"
+        ),
         Clash::Tenants { other } => format!(
             "{key} is booked {} already, and in a window the jobs of one tenant run, or everybody's; choose another time, or \
              take that window back first",

@@ -12,8 +12,8 @@ use ids::{JobId, TenantId, WorkerId};
 use program::Batching;
 use serde_json::json;
 use store::{
-    DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page, Range, Revision,
-    Txn, TxnOutcome, Watch,
+    CertificateEnd, DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page,
+    Range, Revision, Txn, TxnOutcome, Watch,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -514,8 +514,11 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
             kinds: vec![("weights".into(), 30), ("free".into(), 50)],
         }],
         progress: vec![],
+        certificates: vec![CertificateEnd { certificate: "peer".into(), at: 1_800_000_000 }],
     };
     Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
+    let shown = ask(&site, "administrator", "GET", "/v1/nodes/gpu-1", "").await.json();
+    assert_eq!(shown["certificates"], json!({ "peer": "2027-01-15T08:00:00Z" }));
     let mut paths = 0;
     for route in V1 {
         let operation = &described["paths"][route.path][route.method.to_lowercase()];

@@ -17,7 +17,7 @@ use crate::policy::Told;
 use crate::sessions::{Closed, Hello, Hold};
 use crate::settle::{Report, Settled};
 use crate::wire;
-use placement::Seat;
+use placement::{Charge, Seat};
 
 /// What is to become of something that a worker has.
 enum Verdict {
@@ -78,6 +78,7 @@ impl Leader {
                 rank_address: String::new(),
                 memory: Vec::new(),
                 progress: Vec::new(),
+                certificates: Vec::new(),
             })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");
@@ -204,7 +205,7 @@ impl Leader {
             token: hold.token,
             tenant: record.tenant.clone(),
             model: record.model.clone(),
-            cost: Duration::ZERO,
+            charge: Charge { class: record.class, cost: Duration::ZERO },
             alone: record.deaths > 0,
             run_time: record.limits.run_time,
             phase,
@@ -212,7 +213,7 @@ impl Leader {
         };
         let before = self.crew.get_mut(seat).and_then(|member| member.jobs.insert(hold.job, assigned));
         if let Some(before) = before {
-            self.queue.leave(&before.tenant, before.cost, before.cost);
+            self.queue.leave(&before.tenant, before.charge, before.charge.cost);
         }
     }
 
@@ -227,7 +228,7 @@ impl Leader {
                 token: hold.token,
                 tenant: record.tenant.clone(),
                 model: record.model.clone(),
-                cost: Duration::ZERO,
+                charge: Charge { class: record.class, cost: Duration::ZERO },
                 alone: false,
                 run_time: record.limits.run_time,
                 phase: Phase::Leaving,

@@ -68,7 +68,7 @@ impl Leader {
         let alone = member.jobs.len() == 1;
         for (job, assigned) in member.jobs {
             // What it took is not known: it stays as it was taken to be.
-            self.queue.leave(&assigned.tenant, assigned.cost, assigned.cost);
+            self.queue.leave(&assigned.tenant, assigned.charge, assigned.charge.cost);
             let told = match why {
                 Why::Died => Told::Died { alone },
                 Why::Goodbye(culprits) if culprits.contains(&job) => Told::Died { alone: true },

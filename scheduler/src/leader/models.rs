@@ -875,6 +875,7 @@ fn node_record(member: &Member, parts: Vec<ReplicaRecord>) -> NodeRecord {
         rank_address: member.rank_address.clone(),
         memory: member.memory.clone(),
         progress: member.progress.clone(),
+        certificates: member.certificates.clone(),
         warm_bytes: member.host,
         kept: member.kept.iter().filter(|(_, kept)| kept.ready).map(|(key, kept)| (key.clone(), kept.bytes)).collect(),
     }

@@ -148,6 +148,29 @@ async fn after_a_compaction_a_watch_is_told_to_list_and_misses_nothing_later() {
 }
 
 #[tokio::test]
+async fn an_etcd_that_was_set_back_is_noticed_though_nothing_is_written() {
+    let mut cluster = Cluster::start(1).await;
+    let store = open(&cluster).await;
+    for number in 0..10 {
+        store.put(&format!("/w/{number}"), Bytes::new()).await.unwrap();
+    }
+    let told = store.snapshot("/w/").await.unwrap().revision;
+    let mut watch = store.watch("/w/", Some(told)).await.unwrap();
+    // As if restored from a snapshot of when there was nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let member = &mut cluster.members[0];
+    member.kill();
+    member.arguments.push(format!("--data-dir={}", folder.path().display()));
+    member.start_again();
+    cluster.ready().await;
+    assert_eq!(next(&mut watch).await, Event::Resync);
+    assert_eq!(store.list("/w/").await.unwrap(), []);
+    store.put("/w/later", Bytes::new()).await.unwrap();
+    let later = next(&mut watch).await;
+    assert!(later.key() == "/w/later" && later.revision() < told, "{later:?}");
+}
+
+#[tokio::test]
 async fn a_watch_says_that_it_is_alive() {
     let cluster = Cluster::start(1).await;
     let store = open(&cluster).await;

@@ -1,4 +1,5 @@
-//! The one watch of etcd that feeds all of this process: kept, opened again, begun afresh after a compaction.
+//! The one watch of etcd that feeds all of this process: kept, opened again, begun afresh after a compaction, and where etcd
+//! was set back.
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ enum Broken {
     Lost(String),
     /// What comes next is no longer known.
     Compacted,
+    /// Etcd is at a revision before those that it has told: it was restored from a snapshot. A watch of what it will not have
+    /// for long is silent until then.
+    SetBack(Revision),
 }
 
 /// Delivers what is committed after `revision`, until `stop`.
@@ -46,6 +50,15 @@ pub async fn run(link: Link, watchers: Watchers, mut revision: Revision, stop: C
                         Ok(newest) => (revision, resync) = (newest, true),
                         Err(error) => tracing::warn!(%error, "cannot ask etcd for its revision"),
                     }
+                }
+                Broken::SetBack(newest) => {
+                    tracing::error!(
+                        revision,
+                        newest,
+                        "etcd has forgotten what it had told, as one does that was restored from a snapshot; everything is \
+                         listed again, but gateways and schedulers are to be started again after that"
+                    );
+                    (revision, resync) = (newest, true);
                 }
             }
             sleep(pause).await;
@@ -98,6 +111,13 @@ async fn follow(
                 0 => Broken::Lost(answer.cancel_reason().to_owned()),
                 _ => Broken::Compacted,
             };
+        }
+        // A member that lags behind the others has not been set back: what it says is asked of all of them.
+        if requests::revision(answer.header()) < *revision
+            && let Ok(newest) = link.revision().await
+            && newest < *revision
+        {
+            return Broken::SetBack(newest);
         }
         if answer.created() && std::mem::take(resync) {
             watchers.resync(*revision);

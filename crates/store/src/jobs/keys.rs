@@ -148,6 +148,11 @@ pub fn account(tenant: &TenantId) -> String {
     format!("{ROOT}holds/{tenant}/{ACCOUNT}")
 }
 
+/// Returns whose tenant's a key is that counts against quotas, and the rest of it.
+pub fn hold_of(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(ROOT)?.strip_prefix("holds/")?.split_once('/')
+}
+
 /// Returns whose account a key is of.
 pub fn account_tenant(key: &str) -> Option<&str> {
     key.strip_prefix(ROOT)?.strip_prefix("holds/")?.strip_suffix(ACCOUNT)?.strip_suffix('/')

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{Accepted, Jobs, acceptance, keys};
 use crate::error::Error;
 use crate::job::{Ended, JobRecord};
-use crate::metadata::{Entry, MetadataStore, Revision};
+use crate::metadata::{Entry, MetadataStore, Range, Revision};
 use crate::stored;
 use crate::txn::{Txn, TxnOutcome};
 
@@ -227,6 +227,65 @@ impl Jobs {
     }
 }
 
+impl Jobs {
+    /// Counts anew what is stored for each tenant, of all that has ended and is not forgotten, and sets those accounts right that
+    /// have something else: a version that did not know of all that is kept has forgotten too little with a job. Returns how
+    /// many were wrong. Those that somebody writes meanwhile are left as they are.
+    ///
+    /// # Errors
+    /// Failures of the store; [`Error::Compacted`] where it takes so long that what was there is not known any more; what this
+    /// version cannot read.
+    pub async fn recount(&self) -> Result<usize, Error> {
+        let mut stored: HashMap<TenantId, HashMap<String, i64>> = HashMap::new();
+        let revision = self.each(keys::all_ended(), None, |entry| {
+            let Some(id) = keys::job_of(&entry.key) else { return Ok(()) };
+            let ended = stored::read_ended(id, entry)?;
+            if ended.metered {
+                let bytes = stored.entry(ended.tenant.clone()).or_default().entry(ended.key.to_string()).or_default();
+                *bytes += signed(ended.kept_bytes());
+            }
+            Ok(())
+        });
+        let revision = revision.await?;
+        let mut books: HashMap<TenantId, Book> = HashMap::new();
+        let holds = self.each(keys::all_holds(), Some(revision), |entry| {
+            let Some((tenant, name)) = keys::hold_of(&entry.key) else { return Ok(()) };
+            let tenant = TenantId::new(tenant);
+            books.entry(tenant.clone()).or_insert_with(|| Book::empty(&tenant)).take(entry, name)
+        });
+        holds.await?;
+        let mut wrong = 0;
+        for (tenant, book) in books {
+            let Some(revision) = book.revision else { continue };
+            let mut account = book.account.clone();
+            book.set_right(&mut account, &stored.remove(&tenant).unwrap_or_default());
+            if account != book.account {
+                let path = keys::account(&tenant);
+                let txn = Txn::default().unchanged(&path, revision).put(path, stored::encode(&account));
+                wrong += usize::from(self.store.txn(txn).await?.committed().is_some());
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Looks at all entries whose keys begin so, as of one instant. Returns which.
+    async fn each(
+        &self,
+        prefix: String,
+        at: Option<Revision>,
+        mut look: impl FnMut(&Entry) -> Result<(), Error>,
+    ) -> Result<Revision, Error> {
+        let mut next = Some(Range { at, ..Range::of(prefix) });
+        let mut revision = 0;
+        while let Some(range) = next {
+            let page = self.store.range(range.clone()).await?;
+            page.entries.iter().try_for_each(&mut look)?;
+            (revision, next) = (page.revision, range.next(&page));
+        }
+        Ok(revision)
+    }
+}
+
 /// A tenant's account with all that is not added up yet, as of one instant.
 struct Book {
     tenant: TenantId,
@@ -244,16 +303,37 @@ enum End {
     Freed(records::Freed),
 }
 
+impl End {
+    fn key(&self) -> &str {
+        match self {
+            Self::Of(hold) => &hold.key,
+            Self::Freed(freed) => &freed.key,
+        }
+    }
+
+    /// Returns what is stored more by it.
+    fn bytes(&self) -> i64 {
+        match self {
+            Self::Of(hold) => signed(hold.result_bytes),
+            Self::Freed(freed) => -signed(freed.bytes),
+        }
+    }
+}
+
 impl Book {
     async fn read(store: &dyn MetadataStore, tenant: &TenantId) -> Result<Self, Error> {
         let prefix = keys::holds(tenant);
         let entries = store.list(&prefix).await?;
-        let (account, revision) = (records::Account::default(), None);
-        let mut book = Self { tenant: tenant.clone(), account, revision, holds: Vec::new(), ends: Vec::new() };
+        let mut book = Self::empty(tenant);
         for entry in &entries {
             book.take(entry, entry.key.strip_prefix(&prefix).unwrap_or_default())?;
         }
         Ok(book)
+    }
+
+    fn empty(tenant: &TenantId) -> Self {
+        let (account, revision) = (records::Account::default(), None);
+        Self { tenant: tenant.clone(), account, revision, holds: Vec::new(), ends: Vec::new() }
     }
 
     fn take(&mut self, entry: &Entry, name: &str) -> Result<(), Error> {
@@ -320,11 +400,11 @@ impl Book {
             account.keys.retain(|_, spent| spent.bytes != 0);
         }
         for end in ends {
-            let (key, ran, bytes) = match end {
-                End::Of(hold) => (&hold.key, Some((hold.ended_at, hold.ran)), signed(hold.result_bytes)),
-                End::Freed(freed) => (&freed.key, None, -signed(freed.bytes)),
+            let (ran, bytes) = match end {
+                End::Of(hold) => (Some((hold.ended_at, hold.ran)), end.bytes()),
+                End::Freed(_) => (None, end.bytes()),
             };
-            let of_key = account.keys.entry(key.clone()).or_default();
+            let of_key = account.keys.entry(end.key().to_owned()).or_default();
             for spent in [account.all.get_or_insert_default(), of_key] {
                 spent.bytes = spent.bytes.saturating_add(bytes);
                 // What ended yesterday is of no day that anybody asks for.
@@ -335,6 +415,23 @@ impl Book {
             }
         }
         account
+    }
+
+    /// Has an account say what is stored, by key, without what is still to be added to it.
+    fn set_right(&self, account: &mut records::Account, stored: &HashMap<String, i64>) {
+        let mut bytes = stored.clone();
+        for (_, end) in &self.ends {
+            *bytes.entry(end.key().to_owned()).or_default() -= end.bytes();
+        }
+        let all: i64 = bytes.values().sum();
+        if account.all.unwrap_or_default().bytes != all {
+            account.all.get_or_insert_default().bytes = all;
+        }
+        for (key, spent) in &mut account.keys {
+            spent.bytes = bytes.remove(key).unwrap_or(0);
+        }
+        let others = bytes.into_iter().filter(|(_, bytes)| *bytes != 0);
+        account.keys.extend(others.map(|(key, bytes)| (key, records::Spent { bytes, ..records::Spent::default() })));
     }
 
     /// Adds to a transaction that the account is written, with some of the ends, if nobody has written it since.
@@ -590,6 +687,40 @@ mod tests {
         assert_eq!(used().await, 0);
         let left = store.list("").await.unwrap();
         assert!(left.iter().all(|entry| entry.value.len() < 400), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_forgotten_without_its_program_is_counted_as_stored_until_it_is_counted_anew() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let allowance =
+            Allowance { tenant: Quota { stored_bytes: Some(5000), ..Quota::default() }, ..Allowance::default() };
+        let mut ended = Vec::new();
+        for key in ["one", "one", "other", "other"] {
+            let payload = Blob::Inline(vec![7; 400].into());
+            let record = JobRecord { payload, payload_bytes: 400, keeps_program: true, ..job(key) };
+            assert_eq!(jobs.accept_within(&record, &allowance).await.unwrap(), Accepted::New);
+            ended.push(end(&jobs, &record, 1.0, 100, NOW + 1).await);
+        }
+        let (tenant, one) = (queued().tenant, KeyId::new("one"));
+        let used = async || {
+            let of = async |key| jobs.used(&tenant, key, NOW).await.unwrap().bytes;
+            (of(None).await, of(Some(&one)).await)
+        };
+        // Ends that are not added up yet are as they should be, and so are those that are.
+        assert_eq!((jobs.recount().await.unwrap(), used().await), (0, (2000, 1000)));
+        jobs.add_up(NOW + 2).await.unwrap();
+        assert_eq!((jobs.recount().await.unwrap(), used().await), (0, (2000, 1000)));
+        // A version that knows of no programs forgets the result alone.
+        jobs.forget(&Ended { program_bytes: 0, ..ended[0].clone() }).await.unwrap();
+        jobs.forget(&ended[3]).await.unwrap();
+        assert_eq!(used().await, (1400, 900));
+        assert_eq!((jobs.recount().await.unwrap(), used().await), (1, (1000, 500)));
+        jobs.add_up(NOW + 3).await.unwrap();
+        assert_eq!((jobs.recount().await.unwrap(), used().await), (0, (1000, 500)));
+        let empty = JobRecord { tenant: TenantId::new("empty"), ..job("one") };
+        jobs.accept_within(&empty, &allowance).await.unwrap();
+        assert_eq!(jobs.recount().await.unwrap(), 0, "nothing is stored");
     }
 
     #[tokio::test]
