@@ -217,20 +217,24 @@ impl<M: Model> Together<M> {
         for ((index, active), ahead) in in_turn.chain(ahead) {
             let group = active.trial.map(|trial| trial.group);
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
-                let company = trace.company().map(|company| (company, active.usage.batching, group));
+                let (own, kind) = (trace.company(), (active.usage.batching, group));
                 let large = trace.tokens() > settings.pass_tokens || trace.bytes() > settings.pass_bytes;
-                let alone = active.alone || large || company.is_none();
-                let own = chosen.joined.iter().all(|(other, _)| *other == index);
-                let most = if own { settings.pass_tokens } else { shared_tokens };
+                let alone = active.alone || large || own.is_none();
+                let company = match shared {
+                    Some((others, other)) => own.filter(|_| kind == other).and_then(|own| own.and(others)),
+                    None => own,
+                };
+                let one = chosen.joined.iter().all(|(other, _)| *other == index);
+                let most = if one { settings.pass_tokens } else { shared_tokens };
                 let load = chosen.load.and(trace.load());
                 let room = load.tokens <= most && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
-                let fits = chosen.joined.is_empty() || !alone && room && company == shared;
+                let fits = chosen.joined.is_empty() || !alone && room && company.is_some();
                 let first = chosen.joined.is_empty() || !ahead;
                 if fits && (first || shares.admits(&mut chosen.limit, load)) {
                     chosen.load = load;
                     chosen.bytes = chosen.bytes.saturating_add(trace.bytes());
                     chosen.joined.push((index, place));
-                    shared = company;
+                    shared = company.map(|company| (company, kind));
                     if alone {
                         return chosen;
                     }

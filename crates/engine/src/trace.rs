@@ -36,14 +36,27 @@ pub struct Trace<M: Model> {
     parent: Rc<Frame>,
 }
 
-/// Traces of equal company can share a pass.
+/// What decides whether a trace can share a pass, or several that do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Company<'a> {
     arguments: &'a str,
-    /// What tells calls apart, for a trace that looks at the call's arguments.
-    call: Option<CallForm>,
     /// Whether gradients are recorded of the pass.
     recording: bool,
+    /// Which arguments the model is called with; `None` where that differs from trace to trace.
+    call: Option<CallForm>,
+    /// Whether somebody looks at those, or at operations that they lead to.
+    looks: bool,
+}
+
+impl Company<'_> {
+    /// Returns the company of both, if they can share a pass. Where somebody looks at how the model is called, or inside of
+    /// forwards, it is called once for all, as one of them would call it.
+    pub fn and(self, other: Self) -> Option<Self> {
+        let call = self.call.filter(|_| self.call == other.call);
+        let looks = self.looks || other.looks;
+        let fits = self.arguments == other.arguments && self.recording == other.recording && (call.is_some() || !looks);
+        fits.then_some(Self { call, looks, ..self })
+    }
 }
 
 /// Which arguments a call of the model has.
@@ -363,19 +376,19 @@ impl<M: Model> Trace<M> {
         !done && self.run.needs_more()
     }
 
-    /// Names whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
+    /// Tells whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
     /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
     pub fn company(&self) -> Option<Company<'_>> {
-        let called = &self.run.job.model.schema().called;
-        let looks = self.run.job.calls || called.iter().any(|&site| self.run.wants(site).input);
-        let call = looks.then_some(CallForm {
+        let (run, called) = (&self.run, &self.run.job.model.schema().called);
+        let looks = run.job.calls || run.sees_operations() || called.iter().any(|&site| run.wants(site).input);
+        let call = CallForm {
             generating: matches!(self.work, Work::Generate { .. }),
             begun: self.run.passes() > 0,
             masked: !self.batch.full(),
             placed: self.batch.positions.is_some(),
-        });
+        };
         let recording = matches!(self.work, Work::Forward { recording: true, .. });
-        self.arguments.as_deref().map(|arguments| Company { arguments, call, recording })
+        self.arguments.as_deref().map(|arguments| Company { arguments, recording, call: Some(call), looks })
     }
 
     /// Returns the bytes that its passes take at most.

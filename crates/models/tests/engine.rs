@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use engine::Event;
-use engine::conformance::{Outcome, Subject, check, tensor};
+use engine::conformance::{self, Outcome, Subject, check, tensor};
 use program::{Function, TensorData};
 
 #[path = "shared/engine.rs"]
@@ -124,6 +124,74 @@ fn operations_in_shared_passes_give_what_they_give_alone() {
         }
         let usage = &together[0].usage;
         assert!(usage.shared > usage.forwards, "{name}: nobody shared a pass");
+    }
+}
+
+/// Blocks that look at no operation, of calls of several forms: with padding or without, with positions or without, steps of
+/// generations.
+const CALLS: [(Function, &str); 5] = [
+    (Function::Call, "with tracer.invoke(['Hello', 'A longer text than the other']):\n    out = HEAD.output.save()"),
+    (
+        Function::Call,
+        "with tracer.invoke([[5, 6, 7]]):\n    LAYERS[1].output[:, 1] = 0.5\n    out = HEAD.output.save()",
+    ),
+    (
+        Function::Call,
+        "with tracer.invoke({'input_ids': [[5, 6, 7]], 'position_ids': [[4, 5, 9]]}):\n    out = HEAD.output.save()",
+    ),
+    (
+        Function::Generate,
+        "with tracer.invoke(['Hello', 'A longer text than the other']):\n    out = list().save()\n    for _ in tracer.iter[:4]:\n        \
+         out.append(HEAD.output)",
+    ),
+    (
+        Function::Generate,
+        "with tracer.invoke('Hello there'):\n    out = list().save()\n    for _ in tracer.iter[:4]:\n        out.append(HEAD.output)",
+    ),
+];
+
+/// Blocks that look at operations inside of layers, which all of a pass go through then.
+const LOOKERS: [(Function, &str); 2] = [
+    (
+        Function::Call,
+        "with tracer.invoke('Hello'):\n    a = LAYERS[0].source.hidden_states_1.output.save()\n    out = HEAD.output.save()",
+    ),
+    (
+        Function::Generate,
+        "with tracer.invoke('Hello'):\n    out = list().save()\n    for _ in tracer.iter[:4]:\n        \
+         out.append(LAYERS[0].source.hidden_states_1.output)",
+    ),
+];
+
+#[test]
+fn calls_of_every_form_give_what_they_give_alone_beside_who_looks_at_operations() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |(function, block): &(Function, &str)| {
+            let kwargs: &[(&str, i64)] = if *function == Function::Generate { &[("max_new_tokens", 4)] } else { &[] };
+            subject.job("", *function, block, kwargs)
+        };
+        let alone = |block| subject.outcomes(vec![job(block)]).remove(0);
+        let (calls, lookers) = (CALLS.each_ref().map(alone), LOOKERS.each_ref().map(alone));
+        for (looker, alone_looker) in LOOKERS.iter().zip(&lookers) {
+            for (call, alone_call) in CALLS.iter().zip(&calls) {
+                // Who comes first leads a pass.
+                for [first, second] in [[looker, call], [call, looker]] {
+                    let mut together = subject.outcomes(vec![job(first), job(second)]);
+                    if first == call {
+                        together.reverse();
+                    }
+                    for ((found, alone), (_, block)) in
+                        together.iter().zip([alone_looker, alone_call]).zip([looker, call])
+                    {
+                        conformance::near(found.end.as_ref().unwrap(), alone.end.as_ref().unwrap(), 1e-4, block);
+                    }
+                }
+            }
+        }
+        // A call of the same form shares the pass with who looks.
+        let pair = subject.outcomes(vec![job(&LOOKERS[0]), job(&CALLS[1])]);
+        assert_eq!(pair.iter().map(|outcome| outcome.usage.shared).collect::<Vec<_>>(), [2, 2], "{name}");
     }
 }
 
