@@ -29,7 +29,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 help:
 	@echo 'make demo         set up, serve a real model, and patch its activations through the nnsight client'
 	@echo 'make gallery      run the programs of examples/ on a real model, and draw their pictures: one with ONLY=probing'
-	@echo 'make test         set up what the tests need, lint, and run them all'
+	@echo 'make test         set up what the tests need, lint, and run them all, or some with ONLY=tests/cluster'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
 	@echo 'make helm-test    the chart: both Helms, every example, every version of Kubernetes'
@@ -73,7 +73,7 @@ build: setup
 test: setup-tests setup-browser setup lint test-models
 	cargo test --locked --workspace --no-run
 	$(call FETCH_MODEL,debug)
-	cargo test --locked --workspace --no-fail-fast
+	@$(CLIENT) tools/run_tests.py $(ONLY)
 
 # What docs/console.md shows, as the tests see it.
 pictures: setup-tests setup-browser setup test-models

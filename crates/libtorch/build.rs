@@ -6,6 +6,10 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    // Clippy reads Rust alone, and runs build scripts a second time.
+    if env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some_and(|wrapper| PathBuf::from(wrapper).ends_with("clippy-driver")) {
+        return;
+    }
     let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
     let include = libtorch.join("include");
     cc::Build::new()

@@ -6,8 +6,9 @@
 
 Of each model: every module's arguments and output; every operation of the forwards of the model, of its base model, of a layer, of its
 attention, its feed-forward block and its norms, and of the functions that these call, with their names; the logits of prompts
-of several lengths, greedy generation, a gradient, and edits; in every way to compute attention that transformers has for it.
-Floats agree to 2e-4. FAMILIES names those to compare, where not all of them.
+of several lengths, greedy generation, a gradient, and edits; in every way to compute attention that transformers has for it,
+with owners after the first in one of these, which changes from model to model. Floats agree to 2e-4.
+FAMILIES names those to compare, where not all of them.
 """
 import inspect
 import json
@@ -132,10 +133,12 @@ def compare(folder, *owners):
     owners = owners or ["family"]
     only = os.environ.get("FAMILIES", " ".join(FAMILIES)).split()
     failed = 0
-    for name in only:
-        for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
+    for number, name in enumerate(only):
+        ways = ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]
+        for attention in ways:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
-            remotes = {owner: LanguageModel(f"{owner}/{name}", attn_implementation=attention) for owner in owners}
+            here = owners if attention == ways[number % len(ways)] else owners[:1]
+            remotes = {owner: LanguageModel(f"{owner}/{name}", attn_implementation=attention) for owner in here}
             plain = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation=attention)
             plan = Plan(places(local), *operations(plain.eval(), local))
             tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]

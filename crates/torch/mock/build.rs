@@ -9,6 +9,10 @@ fn main() {
     println!("cargo:rerun-if-changed=mock.cpp");
     println!("cargo:rerun-if-changed=nccl.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    // Clippy reads Rust alone, and runs build scripts a second time.
+    if env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some_and(|wrapper| Path::new(&wrapper).ends_with("clippy-driver")) {
+        return;
+    }
     let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let lib = out.join("lib");

@@ -80,7 +80,7 @@ fn s11_whether_gradients_are_recorded_is_each_jobs_own() {
     let recording = "h = LAYERS[1].output\nLONG\nprint(torch.is_grad_enabled(), h.requires_grad)\nwith torch.no_grad():\n    LONG\n    y = h * 2\n    print(torch.is_grad_enabled(), y.requires_grad)\nz = h * 2\nprint(z.requires_grad)\nwith HEAD.output.sum().backward():\n    g = h.grad\n    LONG\n    k = g.clone().save()\nLONG";
     let asks = "h = LAYERS[1].output\nprint(h[0, 0, :2], getattr(h, 'requires' + '_' + 'grad'), getattr(torch, 'is_' + 'grad' + '_enabled')())\nx = (h * 2).save()";
     let derives = "h = LAYERS[1].output\nprint(h.requires_grad)\nwith HEAD.output.sum().backward():\n    g = h.grad.clone().save()";
-    for subject in MODELS {
+    for &subject in MODELS {
         let both = [long(subject, plain), long(subject, recording)];
         for short in [derives, asks] {
             assert_all_as_alone(subject, &both, &|| job(subject, "short", "Hello", short), short);
@@ -99,7 +99,7 @@ fn s8_each_job_pays_for_its_own_tensors() {
         job.limits.tensor_bytes = 24 << 20;
         job
     };
-    for subject in MODELS {
+    for &subject in MODELS {
         let fair = [limited(long(subject, source)), limited(long(subject, source))];
         assert_all_as_alone(subject, &fair, &|| limited(job(subject, "short", "Hello", short)), "fair");
         let crowd = [limited(long(subject, greedy)), limited(long(subject, source))];
@@ -115,7 +115,7 @@ fn s12_random_numbers_are_drawn_as_alone() {
     let source = "torch.manual_seed(3)\na = torch.rand(4).save()\nh = LAYERS[0].output\nLONG\nb = torch.randn(4).save()\nout = HEAD.output\nLONG\nc = torch.nn.functional.dropout(h, 0.5).save()";
     let short = "torch.manual_seed(5)\nh = LAYERS[0].output\na = torch.rand(4).save()";
     let sampled = "with model.generate('The old', max_new_tokens=5, do_sample=True) as tracer:\n    for step in tracer.iter[:5]:\n        h = LAYERS[0].output\n        n = sum(range(400_000))\n    ids = tracer.result.save()\na = torch.rand(3).save()";
-    for subject in MODELS {
+    for &subject in MODELS {
         let mut sampling = owned(subject.session_job(&named(subject, sampled)), "long");
         sampling.limits.fuel = 20_000_000;
         assert_all_as_alone(subject, &[long(subject, source), sampling], &|| job(subject, "s", "Hi", short), "random");
@@ -126,7 +126,7 @@ fn s12_random_numbers_are_drawn_as_alone() {
 fn s15_slow_operations_of_few_steps_are_interrupted() {
     // No processor sorts as many numbers in two slices, and no program of these has as many steps as one.
     let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20, device='cpu')\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         let subject = &Subject { engine: &|| Box::new(interleaver(name, DType::Float32)), ..*subject };
         let long = long(subject, source);
         assert_all_as_alone(subject, &[long], &|| job(subject, "s", "Hi", "out = HEAD.output.save()"), "sorting");
@@ -136,7 +136,7 @@ fn s15_slow_operations_of_few_steps_are_interrupted() {
 #[test]
 fn s15_traces_of_a_session_that_takes_long_still_share_passes() {
     let source = "n = 0\nfor turn in range(50):\n    n += sum(range(25_000))\nfound = nnsight.save([])\nfor turn in range(40):\n    with model.trace('The tower'):\n        found.append(LAYERS[1].output[0, -1])";
-    for subject in MODELS {
+    for &subject in MODELS {
         let mut session = owned(subject.session_job(&named(subject, source)), "long");
         session.limits.fuel = 20_000_000;
         let (long, _) = beside(subject, &[session], &|| job(subject, "s", "Hi", "out = HEAD.output.save()"));
@@ -151,7 +151,7 @@ fn a_lane_that_is_dropped_half_way_leaves_the_thread_as_it_was() {
     let recording = "h = LAYERS[1].output\nwith torch.no_grad():\n    a = torch.ones(1 << 20)\n    LONG\nwith HEAD.output.sum().backward():\n    g = h.grad.save()";
     let plain = "h = LAYERS[1].output\nLONG\nout = HEAD.output.save()";
     let derives = "h = LAYERS[1].output\nprint(h.requires_grad, torch.is_grad_enabled())\nwith HEAD.output.sum().backward():\n    g = h.grad.clone().save()";
-    for subject in MODELS {
+    for &subject in MODELS {
         let short = || job(subject, "short", "Hello", derives);
         let expected = subject.outcomes(vec![short()]).remove(0);
         let mut engine = (subject.engine)();

@@ -75,7 +75,7 @@ fn a_long_pass_that_is_left_between_its_layers_has_the_bits_of_one_that_is_not()
         (DType::BFloat16, &[Batching::Reproducible]),
     ];
     for (dtype, batchings) in ways {
-        for (subject, name) in MODELS.into_iter().zip(NAMES) {
+        for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
             for &batching in batchings {
                 let batched = |job: Job| {
                     let mut job = job;
@@ -123,7 +123,7 @@ fn a_long_pass_that_is_left_between_its_layers_has_the_bits_of_one_that_is_not()
 fn a_long_pass_is_left_inside_a_layer_that_takes_long() {
     // Every piece of a layer takes longer than no time at all.
     let settings = Settings { slice: Duration::ZERO, ..settings(16) };
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         let mut engine = engine_of(name, DType::Float32, settings.clone());
         let long = job(subject, "long", PROMPT, "out = HEAD.output.save()");
         engine.submit(long.clone());
@@ -144,7 +144,7 @@ fn a_long_pass_is_left_inside_a_layer_that_takes_long() {
 #[test]
 fn a_job_whose_pass_fails_costs_its_neighbours_no_pass() {
     let steps = "seen = nnsight.save([])\nfor step in tracer.iter[:12]:\n    seen.append(LAYERS[2].output.clone())\nids = tracer.result.save()";
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         let neighbours = || -> Vec<Job> {
             let one = |at: usize| {
                 let kwargs = [("max_new_tokens", 12), ("min_new_tokens", 12)];

@@ -17,7 +17,7 @@ values = tracer.result.past_key_values.layers[3].values.save()";
 
 #[test]
 fn passes_of_many_jobs_are_bounded_and_those_of_one_are_not() {
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         let jobs = || (0..6).map(|place| job(subject, &format!("t{place}"), "The old tower", READS)).collect();
         let sessions = "found = nnsight.save([])\nfor turn in range(6):\n    with model.trace('The old tower'):\n        found.append(LAYERS[1].output[0, -1])";
         let free = subject.outcomes(jobs());
@@ -54,7 +54,7 @@ fn s8_a_job_that_spends_all_of_its_memory_leaves_its_mates_their_bits() {
         "def again():\n    return again()\nagain()",
         "out = torch.zeros(10 ** 7).save()\nraise SystemExit",
     ];
-    for subject in MODELS {
+    for &subject in MODELS {
         let crowd = |end: &str| -> Vec<Job> {
             let mut hog = job(subject, "hog", "Hello there", &format!("h = LAYERS[1].output\n{end}"));
             hog.limits.tensor_bytes = 32 << 20;
@@ -77,7 +77,7 @@ fn s8_a_job_that_spends_all_of_its_memory_leaves_its_mates_their_bits() {
 
 #[test]
 fn s8_a_result_that_is_too_large_ends_its_own_job() {
-    for subject in MODELS {
+    for &subject in MODELS {
         let mut large = job(subject, "large", "Hello", "out = torch.ones(10 ** 6).save()\nx = HEAD.output");
         large.limits.saved_bytes = 1 << 20;
         let outcomes = subject.outcomes(vec![job(subject, "a", "The old tower", READS), large]);
@@ -103,7 +103,7 @@ fn s7_no_count_tells_what_another_tenant_has_asked() {
         "out = LAYERS[1].output.save()",
         "out = nnsight.save([])\nwith model.trace('TEXT'):\n    x = LAYERS[0].output\n    out.append(HEAD.output[0, -1])\nwith model.trace('TEXT'):\n    LAYERS[2].output[:, 0] = 0\n    out.append(HEAD.output[0, -1])",
     ];
-    for subject in MODELS {
+    for &subject in MODELS {
         let texts: Vec<String> = (0..4).map(|_| prompt(&mut dice)).collect();
         let ask = |tenant: &str, dice: &mut Rng| -> Job {
             let (text, block) = (&texts[dice.usize(..texts.len())], dice.usize(..blocks.len()));
@@ -153,7 +153,7 @@ fn passes_until_done(subject: &Subject<'_>, greedy: Vec<Job>) -> usize {
 
 #[test]
 fn s15_jobs_that_ask_for_much_do_not_starve_one_that_asks_for_little() {
-    for subject in MODELS {
+    for &subject in MODELS {
         let rows = "for _ in range(2000):\n    with tracer.invoke('The tower of Paris is tall and old'):\n        x = LAYERS[3].output";
         let invokes = || owned(subject.job("", Function::Call, &named(subject, rows), &[]), "greedy");
         let trace = |source: &str| job(subject, "greedy", "The tower", source);
@@ -234,7 +234,7 @@ fn s15_jobs_that_ask_for_much_do_not_starve_one_that_asks_for_little() {
 
 #[test]
 fn s15_a_block_that_computes_for_long_does_not_hold_the_passes_of_others() {
-    for subject in MODELS {
+    for &subject in MODELS {
         let (endless, small) =
             (job(subject, "endless", "Hello", "while True:\n    pass"), job(subject, "small", "Hello", READS));
         let ids = [endless.id, small.id];
@@ -295,7 +295,7 @@ print(torch.zeros(2).dtype, torch.ones(1) + 1, math.sqrt(4), functools.reduce(in
 print(torch.tensor([1.23456789]), torch.is_grad_enabled(), torch.rand(2))
 out = HEAD.output.save()
 w = model.lm_head.weight[:3].clone().save()";
-    for subject in MODELS {
+    for &subject in MODELS {
         let probe = |tenant: &str| job(subject, tenant, "The old tower", probe);
         let expected = subject.outcomes(vec![probe("a")]).remove(0);
         saved(&expected);

@@ -89,7 +89,7 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
     let few: [&[usize]; 4] = [&[3, 7, 1, 12, 5], &[28], &[14, 14], &[1; 28]];
     let odd: [&[usize]; 3] = [&[3, 7, 1, 12, 4], &[27], &[1; 27]];
     let many: [&[usize]; 3] = [&[250], &[125, 125], &[50; 5]];
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         // Many processors are slow at bfloat16.
         for (dtype, rounds) in [(DType::Float32, 24), (DType::BFloat16, 5)] {
             let engine = || engine_of(name, dtype);
@@ -122,7 +122,7 @@ fn i2_s4_s12_generated_tokens_and_samples_do_not_depend_on_neighbours() {
 drawn = torch.rand(3).save()";
     let harm =
         "for step in tracer.iter[:5]:\n    x = SITE\n    x[:] = VALUE\n    torch.rand(5)\nids = tracer.result.save()";
-    for subject in MODELS {
+    for &subject in MODELS {
         let mut run = |place: usize| {
             let sites = ["LAYERS[0].output", "LAYERS[2].mlp.output", "LAYERS[3].input"];
             let mut jobs: Vec<Job> = ["Hello there", "The", "Paris is tall and old"]
@@ -154,7 +154,7 @@ fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
     let reads = "state = LAYERS[3].output.float().save()\nlogits = HEAD.output.float().save()";
     let mut dice = Rng::with_seed(20_261_131);
     println!("seed {}", dice.get_seed());
-    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+    for (subject, name) in MODELS.iter().copied().zip(NAMES.iter().copied()) {
         let more: &[usize] = &[2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 24, 32, 50, 250];
         for (dtype, tolerance, more) in [(DType::Float32, 1e-4, more), (DType::BFloat16, 2e-2, &[])] {
             let engine = || engine_of(name, dtype);

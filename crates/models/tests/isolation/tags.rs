@@ -132,7 +132,7 @@ fn s1_s10_random_programs_show_no_tag_of_others_and_no_bit_depends_on_one() {
     println!("seed {}", dice.get_seed());
     let operators = operators();
     let mut done: Vec<String> = Vec::new();
-    for subject in MODELS {
+    for &subject in MODELS {
         let mut engine = (subject.engine)();
         for round in 0..6 {
             let mut crowd: Vec<Marked> = (0..6).map(|_| Marked::random(&mut dice, &operators)).collect();

@@ -102,7 +102,7 @@ keys = tracer.result.past_key_values.layers[3].keys.save()";
 fn s2_writes_through_every_kind_of_view_stay_in_their_rows() {
     let mut dice = Rng::with_seed(20_261_132);
     println!("seed {}", dice.get_seed());
-    for subject in MODELS {
+    for &subject in MODELS {
         let mate = |tenant: &str, text: &str| job(subject, tenant, text, READS);
         let vandal = |place: usize, text: &str, code: &str| {
             let source = format!("import einops\n{code}\nlogits = HEAD.output.save()");
@@ -159,7 +159,7 @@ out = HEAD.output.save()";
         "LAYERS[0].output[:, -1] *= 2\nmiddle = LAYERS[1].input.clone().save()\nout = HEAD.output.save()",
     ];
     let text = "The tower of Paris";
-    for subject in MODELS {
+    for &subject in MODELS {
         for eager in [false, true] {
             let job = |tenant: &str, source: &str| {
                 let mut job = job(subject, tenant, text, source);
@@ -203,7 +203,7 @@ fn again(job: &Job) -> Job {
 
 #[test]
 fn s2_s16_no_view_of_any_weight_or_buffer_changes_it() {
-    for subject in MODELS {
+    for &subject in MODELS {
         let listed = |body: &str| {
             format!(
                 "import einops\nfor module in model.modules():\n    for name in ('weight', 'bias', 'inv_freq', 'full_attention_inv_freq', 'gate_up_proj'):\n        w = getattr(module, name, None)\n        if w is None or not isinstance(w, torch.Tensor):\n            continue\n{body}"

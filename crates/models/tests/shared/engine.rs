@@ -7,10 +7,13 @@ use engine::{Engine, Interleaver, Settings};
 use models::cuda::Search;
 use models::{DType, Device, Transformer, testing};
 
+/// Whether this is the binary of tests whose models are on what stands for a GPU.
+pub const ON_GPU: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"on_gpu");
+
 /// Where the models are: on the last GPU, the second of those that are made up, so that nothing can do by naming the
 /// first.
 static DEVICE: LazyLock<Device> = LazyLock::new(|| {
-    if env!("CARGO_CRATE_NAME") != "on_gpu" {
+    if !ON_GPU {
         return Device::CPU;
     }
     let search = Search { folder: Some(mock::folder()), ..Search::default() };
