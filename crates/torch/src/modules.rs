@@ -28,6 +28,7 @@ use crate::{allowed, array, binding, create, effects, python};
 const MODULES: &[&str] = &[
     "torch",
     "torch.autograd",
+    "torch.autograd.functional",
     "torch.cuda",
     "torch.distributions",
     "torch.fft",

@@ -29,6 +29,7 @@ const TEXTS: &[Text] = &[
     of("torch", "torch", calling(include_str!("python/torch.py"))),
     of("torch.Tensor", "torch.Tensor", calling(include_str!("python/tensor.py"))),
     of("torch.autograd", "torch.autograd", recording(include_str!("python/autograd.py"))),
+    of("torch.autograd.functional", "torch.autograd.functional", alone(include_str!("python/autograd_functional.py"))),
     of("torch.func", "torch.func", calling(include_str!("python/func.py"))),
     of("torch.nn", "torch.nn.layers", calling(include_str!("python/layers.py"))),
     of("torch.nn", "torch.nn.recurrent", calling(include_str!("python/recurrent.py"))),

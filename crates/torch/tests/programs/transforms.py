@@ -60,3 +60,35 @@ for wrong in (lambda: F.interpolate(a), lambda: F.interpolate(a[None], size=2, m
         wrong()
     except Exception as e:
         print(type(e).__name__)
+#### functions of torch.autograd.functional
+import torch
+from torch.autograd.functional import hessian, hvp, jacobian, jvp, vhp, vjp
+def show(v):
+    if isinstance(v, (tuple, list)):
+        print(type(v).__name__, len(v))
+        for one in v:
+            show(one)
+    else:
+        print(v.dtype, tuple(v.shape), v.requires_grad, [round(n, 4) + 0.0 for n in v.flatten().tolist()])
+x, y = torch.tensor([0.5, 1.5, -2.0]), torch.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 4.0]])
+f = lambda x: (x.sin() * x).sum()
+g = lambda x, y: (y @ x, x * 2)
+h = lambda x, y: (x**3).sum() * y.sum() + (y**2).sum()
+for at in (
+    lambda: jacobian(f, x), lambda: jacobian(lambda x: x.exp(), x), lambda: jacobian(g, (x, y)), lambda: jacobian(lambda x: (x, x.sum()), x, vectorize=True),
+    lambda: jacobian(lambda x: torch.ones(2), x), lambda: jacobian(lambda x, y: x * 2, (x, y)), lambda: jacobian(f, x, create_graph=True),
+    lambda: hessian(f, x), lambda: hessian(h, (x, y)), lambda: hessian(lambda x: x.sum(), x), lambda: vjp(lambda x: x.exp(), x, torch.ones(3)), lambda: vjp(f, x),
+    lambda: vjp(g, (x, y), (torch.ones(2), x)), lambda: jvp(lambda x: x.exp(), x, torch.ones(3)), lambda: jvp(g, (x, y), (x, y)), lambda: vhp(f, x, x), lambda: vhp(h, (x, y), (x, y)),
+    lambda: hvp(f, x, x), lambda: hvp(h, (x, y), (x, y)), lambda: jacobian(f, x.clone().requires_grad_(), create_graph=True), lambda: hessian(f, x, create_graph=True),
+    lambda: jacobian(f, [x]), lambda: jacobian(f, (x, 3)), lambda: jacobian(lambda x: 3, x), lambda: vjp(lambda x: x, x), lambda: vjp(lambda x: x, x, torch.ones(2)), lambda: jvp(f, x), lambda: jvp(g, (x, y), x),
+    lambda: hessian(lambda x: x, x), lambda: hessian(g, (x, y)), lambda: hvp(lambda x: x, x, x), lambda: vhp(g, (x, y), (x, y)), lambda: jacobian(lambda x: torch.ones(2), x, strict=True),
+    lambda: jacobian(lambda x, y: x * 2, (x, y), strict=True), lambda: hessian(lambda x: x.sum(), x, strict=True), lambda: vjp(lambda x, y: x.sum(), (x, y), strict=True), lambda: jvp(lambda x: x * 2, x, x, strict=True),
+    lambda: hvp(lambda x: x.sum(), x, x, strict=True), lambda: vhp(lambda x: x.sum(), x, x, strict=True), lambda: jacobian(f, x, strict=True, vectorize=True), lambda: jacobian(f, x, strategy="sideways"), lambda: jacobian(lambda x: x * 2, x, strict=True, create_graph=True),
+    lambda: torch.autograd.functional.jacobian(lambda x: x * y, x).shape.numel() and jacobian(torch.sin, x),
+):
+    try:
+        show(at())
+    except Exception as error:
+        print(type(error).__name__, error)
+with torch.no_grad():
+    show(jacobian(f, x)); show(hvp(f, x, x)); show(jvp(g, (x, y), (x, y)))
