@@ -21,7 +21,7 @@ pub struct Doctor {
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A certificate that ends sooner should be, too.
-const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// What one look found: a sentence, and whether something is to be done.
 struct Finding {

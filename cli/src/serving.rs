@@ -1,5 +1,6 @@
 //! What every process that serves does alike.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use gateway::{Gateway, Settings};
 use health::Health;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use store::{CertificateEnd, Certificates, MetadataStore};
 use telemetry::metrics::Registry;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep, timeout};
@@ -93,6 +95,12 @@ pub async fn tell_ready(gateway: Arc<Gateway>, health: Health) {
         health.ready(gateway.ready().await.map_err(|error| error.to_string()));
         sleep(READY).await;
     }
+}
+
+/// Keeps it written, for administrators to see, when the certificates end that this process uses.
+pub async fn tell_certificates(store: Arc<dyn MetadataStore>, role: &'static str, name: String) -> Infallible {
+    let in_use = || tls::expiry::in_use().into_iter().map(CertificateEnd::from).collect();
+    Certificates::new(store).keep(role, &name, in_use).await
 }
 
 /// Says why a gateway is no longer there that nobody stopped.

@@ -1,12 +1,14 @@
 //! `vitrine status`: a server at a glance, worst first.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Result;
 use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::doctor::CERTIFICATE_SOON;
 use crate::model::hosted_rows;
 use crate::remote::Server;
 use crate::{node, serving, table};
@@ -31,13 +33,14 @@ pub fn run(status: &Status) -> Result<ExitCode> {
         let nodes = server.ask(Method::GET, &["nodes"], None).await?;
         let limit = COUNTED.to_string();
         let queued = server.search(&["jobs"], &[("state", "queued"), ("limit", &limit)]).await?;
+        let roles = table::list(&nodes, "roles");
         let (models, nodes) = (table::list(&models, "models"), table::list(&nodes, "nodes"));
         let waiting = table::list(&queued, "jobs").len();
-        let troubles = troubles(models, nodes);
+        let troubles = troubles(models, nodes, roles);
         if server.json {
             let answer = json!({
                 "well": troubles.is_empty(), "troubles": troubles, "models": models, "nodes": nodes,
-                "queued_jobs": waiting, "queued_jobs_counted_to": COUNTED,
+                "roles": roles, "queued_jobs": waiting, "queued_jobs_counted_to": COUNTED,
             });
             table::json(&answer)?;
         } else {
@@ -66,7 +69,7 @@ fn tell(models: &[Value], nodes: &[Value], waiting: usize, troubles: &[String]) 
 }
 
 /// Says what is wrong, each thing in a sentence.
-pub fn troubles(models: &[Value], nodes: &[Value]) -> Vec<String> {
+pub fn troubles(models: &[Value], nodes: &[Value], roles: &[Value]) -> Vec<String> {
     let mut troubles = Vec::new();
     if !nodes.iter().any(|node| node["connected"] == true) {
         troubles.push("no worker is connected, so that no job can run".into());
@@ -94,5 +97,22 @@ pub fn troubles(models: &[Value], nodes: &[Value]) -> Vec<String> {
             ));
         }
     }
+    troubles.extend(
+        roles.iter().flat_map(|it| ending(&format!("{} {}", table::text(&it["role"]), table::text(&it["name"])), it)),
+    );
+    troubles.extend(nodes.iter().flat_map(|it| ending(&format!("worker {}", table::text(&it["name"])), it)));
     troubles
+}
+
+/// Says which certificates of a role end soon, or have.
+fn ending(holder: &str, shown: &Value) -> Vec<String> {
+    let soon = |end: &str| {
+        let end = humantime::parse_rfc3339(end).ok();
+        end.is_some_and(|end| end.duration_since(SystemTime::now()).unwrap_or_default() < CERTIFICATE_SOON)
+    };
+    let ends = shown["certificates"].as_object().into_iter().flatten();
+    let ends = ends.filter_map(|(purpose, end)| Some((purpose.replace('_', " "), end.as_str()?)));
+    ends.filter(|(_, end)| soon(end))
+        .map(|(purpose, end)| format!("the certificate of the {holder} for {purpose} ends at {end}: renew it"))
+        .collect()
 }

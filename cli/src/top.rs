@@ -36,6 +36,8 @@ pub struct Seen {
     lines: Vec<Value>,
     models: Vec<Value>,
     nodes: Vec<Value>,
+    /// Gateways and schedulers, and their certificates.
+    roles: Vec<Value>,
 }
 
 impl Seen {
@@ -43,7 +45,12 @@ impl Seen {
         let ask = async |name: &str| -> Result<Value> { server.ask(Method::GET, &[name], None).await };
         let (queue, models, nodes) = tokio::try_join!(ask("queue"), ask("models"), ask("nodes"))?;
         let list = |answer: &Value, name: &str| table::list(answer, name).to_vec();
-        Ok(Self { lines: list(&queue, "lines"), models: list(&models, "models"), nodes: list(&nodes, "nodes") })
+        Ok(Self {
+            lines: list(&queue, "lines"),
+            models: list(&models, "models"),
+            nodes: list(&nodes, "nodes"),
+            roles: list(&nodes, "roles"),
+        })
     }
 
     async fn after(server: &Server, pause: Duration) -> Result<Self> {

@@ -134,6 +134,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     }
     tokio::spawn(health.pulse("gateway"));
     tokio::spawn(serving::tell_ready(Arc::clone(&gateway), health.clone()));
+    tokio::spawn(serving::tell_certificates(Arc::clone(&store), "gateway", GATEWAY.into()));
     let stop_gateway = CancellationToken::new();
     let stopped = stop_gateway.clone().cancelled_owned();
     let mut server = tokio::spawn(gateway::serve(listener, tls, Arc::clone(&gateway), stopped));

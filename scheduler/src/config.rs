@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ids::ModelKey;
-use store::CertificateEnd;
 
 /// The scheduler's settings.
 #[derive(Clone)]
@@ -30,8 +29,6 @@ pub struct Config {
     pub grace: Duration,
     /// How long the record and the result of a job stay after its end. Default 7 days.
     pub result_time: Duration,
-    /// Says which certificates this process uses, for people to look at. Default: none.
-    pub certificates: fn() -> Vec<CertificateEnd>,
 }
 
 /// A model, and where its files are.
@@ -61,7 +58,6 @@ impl Default for Config {
             queue_time: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(10),
             result_time: Duration::from_secs(7 * 24 * 3600),
-            certificates: Vec::new,
         }
     }
 }

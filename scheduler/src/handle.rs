@@ -107,7 +107,7 @@ pub async fn start(
     let keep = config.result_time;
     let address = config.listen;
     let roster = Roster::load(Arc::clone(&store)).await?;
-    let (ledger, seen) = Ledger::new(epoch, settler.clock.unix_millis(), config.queue_time, config.certificates);
+    let (ledger, seen) = Ledger::new(epoch, settler.clock.unix_millis(), config.queue_time);
     let history = history::write(settler.jobs.history(), seen);
     let mut leader = Leader::new(config, settler.clone(), store, roster, ledger, epoch);
     let watches = leader.recover().await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::{ModelKey, TenantId};
 use placement::Queue;
 use store::history::{Minute, Pulse, What};
-use store::{CertificateEnd, History, JobRecord};
+use store::{History, JobRecord};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -25,8 +25,6 @@ pub struct Ledger {
     epoch: u64,
     /// How long a job may wait, in milliseconds.
     queue_time: u64,
-    /// Says which certificates this process uses.
-    certificates: fn() -> Vec<CertificateEnd>,
     number: u64,
     minute: Minute,
     seen: watch::Sender<Seen>,
@@ -41,18 +39,12 @@ pub struct Seen {
 }
 
 impl Ledger {
-    /// Begins at a time, in milliseconds since the Unix epoch, of a scheduler that lets jobs wait for so long and uses these
-    /// certificates. Returns what [`write`] takes.
-    pub fn new(
-        epoch: u64,
-        now: u64,
-        queue_time: Duration,
-        certificates: fn() -> Vec<CertificateEnd>,
-    ) -> (Self, watch::Receiver<Seen>) {
+    /// Begins at a time, in milliseconds since the Unix epoch, of a scheduler that lets jobs wait for so long. Returns what
+    /// [`write`] takes.
+    pub fn new(epoch: u64, now: u64, queue_time: Duration) -> (Self, watch::Receiver<Seen>) {
         let (seen, written) = watch::channel(Seen::default());
         let queue_time = u64::try_from(queue_time.as_millis()).unwrap_or(u64::MAX);
-        let mut ledger =
-            Self { epoch, queue_time, certificates, number: now / MINUTE, minute: Minute::default(), seen };
+        let mut ledger = Self { epoch, queue_time, number: now / MINUTE, minute: Minute::default(), seen };
         ledger.minute.happened(now, What::SchedulerBegan);
         (ledger, written)
     }
@@ -86,10 +78,9 @@ impl Ledger {
             self.minute.waits(tenant, model, jobs);
         }
         let (number, epoch, queue_time) = (self.number, self.epoch, self.queue_time);
-        let certificates = (self.certificates)();
         let current = now / MINUTE;
         self.seen.send_modify(|seen| {
-            seen.pulse = Some(Pulse { at: now, epoch, queue_time, certificates });
+            seen.pulse = Some(Pulse { at: now, epoch, queue_time });
             seen.minutes.insert(number, self.minute.clone());
             while seen.minutes.len() > 2 {
                 seen.minutes.pop_first();
@@ -159,7 +150,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_leader_counts_is_written_minute_by_minute_and_the_last_of_each_is_not_lost() {
         let store = Arc::new(MemoryStore::new(1));
-        let (mut ledger, seen) = Ledger::new(7, 59_000, Duration::from_secs(60), Vec::new);
+        let (mut ledger, seen) = Ledger::new(7, 59_000, Duration::from_secs(60));
         let history = History::new(store.clone());
         let writing = tokio::spawn(write(history.clone(), seen));
         let (tenant, model) = (TenantId::new("ada"), ModelKey::new("o/n", None));

@@ -710,7 +710,7 @@ mod tests {
         let objects = Objects::local(folder.path()).unwrap();
         let (settler, _) = Settler::new(Jobs::new(Arc::clone(&store)), objects, Arc::new(SystemClock));
         let roster = Roster::load(Arc::clone(&store)).await.unwrap();
-        let (ledger, _) = Ledger::new(1, 1, Duration::from_secs(60), Vec::new);
+        let (ledger, _) = Ledger::new(1, 1, Duration::from_secs(60));
         let mut leader = Leader::new(Config::default(), settler, store, roster, ledger, 1);
         let blob = Blob::Inline(Vec::new().into());
         let (tenant, key, model) = (TenantId::new("lab"), KeyId::new("key"), ModelKey::new("o/n", None));

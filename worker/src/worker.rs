@@ -714,8 +714,7 @@ impl Worker {
         let far = self.held.running.iter().filter_map(|(job, running)| running.whereabouts(*job));
         let jobs = far.map(|progress| messages::progress(&progress)).collect();
         let ends = tls::expiry::in_use().into_iter();
-        let certificates =
-            ends.map(|end| v1::CertificateEnd { certificate: end.certificate.into(), at: end.at }).collect();
+        let certificates = ends.map(|end| messages::certificate(&end.into())).collect();
         let measured = v1::Measured { memory, jobs, certificates };
         if self.measured != measured {
             self.outgoing.push_back(wire::from_worker(Message::Measured(measured.clone())));

@@ -124,6 +124,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
     };
     let (store, objects, secret) = opened;
     tracing::info!(name, "this gateway serves");
+    tokio::spawn(serving::tell_certificates(Arc::clone(&store), "gateway", name.clone()));
     let gateway = Gateway::new(
         Jobs::new(Arc::clone(&store)),
         objects,

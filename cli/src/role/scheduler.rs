@@ -10,7 +10,6 @@ use ::scheduler::{Candidate, HostedModel, Role, SystemClock};
 use anyhow::{Context, Result, bail};
 use health::Health;
 use serde::{Deserialize, Serialize};
-use store::CertificateEnd;
 use telemetry::metrics::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -105,12 +104,6 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
     serving::run(serve(config, token))
 }
 
-/// Returns when the certificates end that this process uses.
-fn certificates() -> Vec<CertificateEnd> {
-    let ends = tls::expiry::in_use().into_iter();
-    ends.map(|end| CertificateEnd { certificate: end.certificate.to_owned(), at: end.at }).collect()
-}
-
 async fn serve(config: Config, token: String) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let listener = TcpListener::bind(&config.listen).await;
@@ -134,12 +127,13 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
         () = signals.asked() => return Ok(ExitCode::SUCCESS),
     };
     let objects = config.objects.open(store.as_ref())?;
+    tokio::spawn(serving::tell_certificates(Arc::clone(&store), "scheduler", advertised.clone()));
     let models = config.models.iter().cloned().map(|hosted| {
         let Hosted { key, folder, dtype, device, ranks, residency } = hosted;
         HostedModel { key, folder, dtype, device, ranks, residency }
     });
     let candidate = Candidate {
-        config: ::scheduler::Config { token, models: models.collect(), certificates, ..config.scheduler.config() },
+        config: ::scheduler::Config { token, models: models.collect(), ..config.scheduler.config() },
         store,
         objects,
         clock: Arc::new(SystemClock),

@@ -62,12 +62,12 @@ impl Screen<'_> {
 
     /// The lines above the tables.
     fn top(&self) -> [Line<'static>; 3] {
-        let Seen { lines, models, nodes } = self.seen;
+        let Seen { lines, models, nodes, roles } = self.seen;
         let count = |name: &str| -> u64 { lines.iter().filter_map(|line| line[name].as_u64()).sum() };
         let slots: u64 =
             nodes.iter().filter(|node| node["state"] == "ready").filter_map(|node| node["slots"].as_u64()).sum();
         let taken: u64 = nodes.iter().filter_map(|node| node["jobs"].as_u64()).sum();
-        let troubles = status::troubles(models, nodes);
+        let troubles = status::troubles(models, nodes, roles);
         let well = match (self.failed, &troubles[..]) {
             (Some(failed), _) => Line::from(format!("! {failed}")).red(),
             (None, []) => Line::from("all is well"),
@@ -141,7 +141,7 @@ impl Screen<'_> {
                 table::list(node, "models").len().to_string(),
             ]
         };
-        let Seen { lines, models, nodes } = self.seen;
+        let Seen { lines, models, nodes, .. } = self.seen;
         [
             Part {
                 heads: &["TENANT", "MODEL", "WAITING", "OLDEST", "RUNNING"],
@@ -297,6 +297,7 @@ mod tests {
                 "name": "gpu-1", "state": "ready", "connected": true, "slots": 8, "jobs": 5, "models": [{}],
                 "devices": [{ "model_bytes": 4_000_000_000u64, "used_bytes": 2_000_000_000u64 }],
             })],
+            roles: Vec::new(),
         }
     }
 
@@ -366,6 +367,13 @@ gpu-1  ready  ██████░░░░ 5 of 8  █████░░░░
             (&told[0][..], &told[1][..]),
             ("vitrine top  http://here  as it was 1m 15s ago", "! cannot reach it")
         );
+        let ends = |at: &str| json!({ "role": "gateway", "name": "g", "certificates": { "etcd_authority": at } });
+        seen.roles = vec![ends("2999-01-01T00:00:00Z")];
+        assert_eq!(self::screen(&seen).text()[1], "all is well");
+        seen.roles = vec![ends("2001-01-01T00:00:00Z")];
+        let sentence = "! the certificate of the gateway g for etcd authority ends at 2001-01-01T00:00:00Z: renew it";
+        assert_eq!(self::screen(&seen).text()[1], sentence);
+        seen.roles.clear();
         seen.nodes.clear();
         let told = self::screen(&seen).text();
         assert_eq!(told[1], "! no worker is connected, so that no job can run");

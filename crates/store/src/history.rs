@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::job::{Fault, JobRecord, Outcome, State};
 use crate::metadata::{MetadataStore, Range};
 use crate::mirror::{Mirror, Unsure};
-use crate::nodes::CertificateEnd;
 use crate::stored;
 use crate::txn::Txn;
 
@@ -122,8 +121,6 @@ pub struct Pulse {
     pub epoch: u64,
     /// How long a job may wait before it expires, in milliseconds; zero where that was not told.
     pub queue_time: u64,
-    /// The certificates that it uses.
-    pub certificates: Vec<CertificateEnd>,
 }
 
 impl History {
@@ -420,8 +417,7 @@ mod tests {
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }
-        let certificates = vec![CertificateEnd { certificate: "etcd".into(), at: 7 }];
-        let pulse = Pulse { at: 5, epoch: 2, queue_time: 60_000, certificates };
+        let pulse = Pulse { at: 5, epoch: 2, queue_time: 60_000 };
         history.put_pulse(pulse.clone()).await.unwrap();
         let mut twice = minute.clone();
         twice.add(&minute);

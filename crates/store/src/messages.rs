@@ -7,7 +7,8 @@ use program::Limits;
 use proto::v1;
 use telemetry::trace::Trace;
 
-use crate::nodes::{CertificateEnd, DeviceMemory, JobProgress};
+use crate::certificates::CertificateEnd;
+use crate::nodes::{DeviceMemory, JobProgress};
 use crate::objects::{Blob, Grant, ObjectRef};
 
 /// Writes a model's name.

@@ -10,6 +10,7 @@ use ids::{ModelKey, TenantId};
 
 use crate::ROOT;
 use crate::bookings::Bookings;
+use crate::certificates::Certificates;
 use crate::error::Error;
 use crate::metadata::{Entry, MetadataStore, Watch};
 use crate::mirror::{Mirror, Unsure};
@@ -140,6 +141,12 @@ impl Models {
     #[must_use]
     pub fn nodes(&self) -> Nodes {
         Nodes::new(Arc::clone(&self.store))
+    }
+
+    /// Returns the certificates of those who serve and schedule.
+    #[must_use]
+    pub fn certificates(&self) -> Certificates {
+        Certificates::new(Arc::clone(&self.store))
     }
 
     /// Returns all models, in the order of their names. A record that this version cannot read is left out.

@@ -7,6 +7,7 @@ use ids::{JobId, ModelKey, WorkerId};
 use proto::{Message, stored, v1};
 
 use crate::ROOT;
+use crate::certificates::CertificateEnd;
 use crate::error::Error;
 use crate::messages;
 use crate::metadata::{Entry, MetadataStore, Watch};
@@ -44,15 +45,6 @@ pub struct NodeRecord {
     pub progress: Vec<JobProgress>,
     /// The certificates that it uses.
     pub certificates: Vec<CertificateEnd>,
-}
-
-/// When a certificate ends that a role uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateEnd {
-    /// What it is for, as the role's metric has it.
-    pub certificate: String,
-    /// Seconds since the Unix epoch.
-    pub at: i64,
 }
 
 /// What lies in the memory of a device, by what it is for.
@@ -286,7 +278,7 @@ mod tests {
                 kinds: vec![("weights".into(), 5), ("free".into(), 75)],
             }],
             progress: vec![JobProgress { job: JobId::new(), passes: 7, layer: 3, layers: 30 }],
-            certificates: vec![CertificateEnd { certificate: "peer".into(), at: 1_800_000_000 }],
+            certificates: vec![("peer", 1_800_000_000).into()],
         };
         let stages: Vec<_> = node.models().map(|it| (it.model.to_string(), it.stage)).collect();
         assert_eq!(stages, [("o/n".into(), "ready".into()), ("o/m".into(), "warm".into())]);

@@ -418,16 +418,14 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
 
 /// Writes who led last.
 pub fn pulse(pulse: Pulse) -> Vec<u8> {
-    let Pulse { at, epoch, queue_time, certificates } = pulse;
-    let certificates = certificates.iter().map(messages::certificate).collect();
-    stored::Pulse { at, epoch, queue_time, certificates }.encode_to_vec()
+    let Pulse { at, epoch, queue_time } = pulse;
+    stored::Pulse { at, epoch, queue_time }.encode_to_vec()
 }
 
 /// Reads who led last.
 pub fn read_pulse(entry: &Entry) -> Result<Pulse, Error> {
-    let stored::Pulse { at, epoch, queue_time, certificates } = decode::<stored::Pulse>(entry)?;
-    let certificates = certificates.into_iter().map(messages::read_certificate).collect();
-    Ok(Pulse { at, epoch, queue_time, certificates })
+    let stored::Pulse { at, epoch, queue_time } = decode::<stored::Pulse>(entry)?;
+    Ok(Pulse { at, epoch, queue_time })
 }
 
 /// Reads a message.

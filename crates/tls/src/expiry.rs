@@ -20,11 +20,11 @@ pub enum Purpose {
 
 /// The end of a certificate that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expiry {
+struct Expiry {
     /// As the metric has it.
-    pub certificate: &'static str,
+    certificate: &'static str,
     /// Seconds since the Unix epoch.
-    pub at: i64,
+    at: i64,
 }
 
 /// What is in use, by name.
@@ -68,12 +68,14 @@ pub fn end(certificate: &[u8]) -> Option<i64> {
     der::not_after(certificate).map(OffsetDateTime::unix_timestamp)
 }
 
-/// Returns when the certificates end that this process uses, by their names.
+/// Returns when the certificates end that this process uses, in seconds since the Unix epoch, by their names, which they are
+/// ordered by.
 #[must_use]
-pub fn in_use() -> Vec<Expiry> {
-    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    in_use.sort_by_key(|expiry| expiry.certificate);
-    in_use
+pub fn in_use() -> Vec<(&'static str, i64)> {
+    let in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ends: Vec<_> = in_use.iter().map(|expiry| (expiry.certificate, expiry.at)).collect();
+    ends.sort_unstable();
+    ends
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
@@ -121,9 +123,10 @@ mod tests {
         let peer = files.ends(Purpose::Peer).unwrap();
         assert_eq!((days(&peer, "peer"), days(&peer, "peer_authority")), (30, 397));
         write(2).show_expiry(Purpose::Etcd).unwrap();
-        let names: Vec<_> = in_use().iter().map(|expiry| expiry.certificate).collect();
+        let shown: Vec<_> = in_use().into_iter().map(|(certificate, at)| Expiry { certificate, at }).collect();
+        let names: Vec<_> = shown.iter().map(|expiry| expiry.certificate).collect();
         assert!(names.is_sorted() && names.contains(&"serving"), "{names:?}");
-        assert!((days(&in_use(), "etcd"), days(&in_use(), "etcd_authority")) == (2, 397));
+        assert!((days(&shown, "etcd"), days(&shown, "etcd_authority")) == (2, 397));
         assert_eq!(end(b"no certificate"), None);
     }
 }

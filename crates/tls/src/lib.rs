@@ -20,7 +20,7 @@ pub use blocking::Blocking;
 pub use certificates::Certificates;
 pub use client::Client;
 pub use error::Error;
-pub use expiry::{Expiry, Purpose};
+pub use expiry::Purpose;
 pub use files::Files;
 pub use role::Role;
 pub use server::Server;

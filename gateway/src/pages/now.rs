@@ -5,8 +5,11 @@ use std::sync::{self, Arc};
 use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
-use store::history::{Minute, Pulse, What};
-use store::{Booking, CertificateEnd, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification, State};
+use store::history::{Minute, What};
+use store::{
+    Booking, CertificateEnd, CertificateHolder, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification,
+    State,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -52,7 +55,7 @@ pub struct Now {
     flood: Option<(TenantId, u64)>,
     /// Whether this process lately found no room to keep something.
     full: bool,
-    /// Those of this gateway, of the scheduler that leads, and of the workers.
+    /// Those of gateways, schedulers and workers.
     pub certificates: Vec<Certificate>,
 }
 
@@ -112,8 +115,8 @@ impl Now {
         }
         let at = unix_millis();
         let pulse = gateway.history.pulse().await?;
-        let leader = pulse.as_ref().filter(|pulse| at.saturating_sub(pulse.at) < SILENCE);
         let nodes = nodes::all(gateway).await?;
+        let holders = gateway.models.stored().certificates().list().await?;
         let now = Arc::new(Self {
             at,
             live: gateway.jobs.live().await?.jobs,
@@ -121,8 +124,8 @@ impl Now {
             specifications: gateway.models.stored().specifications().list().await?,
             bookings: gateway.models.stored().bookings().list().await?,
             queue_time: pulse.as_ref().map(|pulse| pulse.queue_time).filter(|time| *time > 0),
-            led: leader.is_some(),
-            certificates: certificates(leader, &nodes),
+            led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
+            certificates: certificates(&holders, &nodes),
             nodes,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
             flood: gateway.backlog.full(),
@@ -329,17 +332,15 @@ impl Now {
     }
 }
 
-/// Returns what certificates are used: by this process, by the scheduler that leads, and by the workers that are there.
-fn certificates(leader: Option<&Pulse>, nodes: &[Node]) -> Vec<Certificate> {
-    let own = tls::expiry::in_use().into_iter().map(|end| Certificate {
-        holder: "This gateway".into(),
-        end: CertificateEnd { certificate: end.certificate.into(), at: end.at },
-    });
-    let scheduler = leader.into_iter().flat_map(|pulse| &pulse.certificates).map(|end| ("The scheduler".into(), end));
+/// Returns what certificates are used: by gateways and schedulers, and by the workers that are there.
+fn certificates(holders: &[CertificateHolder], nodes: &[Node]) -> Vec<Certificate> {
+    let holders = holders.iter().map(|holder| (format!("The {} {}", holder.role, holder.name), &holder.certificates));
     let records = nodes.iter().filter_map(|node| node.record.as_ref());
-    let workers =
-        records.flat_map(|node| node.certificates.iter().map(|end| (format!("The worker {}", node.name), end)));
-    own.chain(scheduler.chain(workers).map(|(holder, end)| Certificate { holder, end: end.clone() })).collect()
+    let workers = records.map(|node| (format!("The worker {}", node.name), &node.certificates));
+    let one = |(holder, ends): (String, &Vec<CertificateEnd>)| -> Vec<Certificate> {
+        ends.iter().map(|end| Certificate { holder: holder.clone(), end: end.clone() }).collect()
+    };
+    holders.chain(workers).flat_map(one).collect()
 }
 
 /// Jobs that come before another.
@@ -379,7 +380,7 @@ mod tests {
     }
 
     fn held(holder: &str, certificate: &str, left: i64) -> Certificate {
-        Certificate { holder: holder.into(), end: CertificateEnd { certificate: certificate.into(), at: 1000 + left } }
+        Certificate { holder: holder.into(), end: (certificate, 1000 + left).into() }
     }
 
     fn now(live: Vec<Live>, state: ModelState) -> Now {
@@ -502,7 +503,7 @@ mod tests {
             [(13 * 86_400, false, "ends in 13.0 d."), (86_400, true, "ends in 1.00 d."), (-1, true, "has ended.")]
         {
             shown.certificates =
-                vec![held("This gateway", "peer", 15 * 86_400), held("The worker w", "peer_authority", left)];
+                vec![held("The gateway g", "peer", 15 * 86_400), held("The worker w", "peer_authority", left)];
             assert_eq!(
                 told(&shown).unwrap(),
                 (broken, format!("The worker w's certificate for peer authority {says}"))
@@ -511,7 +512,7 @@ mod tests {
         let page = workers::body(&shown).into_string();
         let rows: Vec<_> = page.split("<tr>").filter(|row| row.contains("data-name=\"Ends\"")).collect();
         assert!(rows.len() == 2 && rows[0].contains("The worker w") && rows[0].contains("has ended"), "{rows:?}");
-        shown.certificates = vec![held("The scheduler", "peer", 15 * 86_400)];
+        shown.certificates = vec![held("The scheduler s", "peer", 15 * 86_400)];
         assert!(told(&shown).unwrap().1.starts_with("ada has 100 jobs"));
         shown.full = true;
         assert!(matches!(told(&shown), Some((true, sentence)) if sentence.starts_with("A disk is full")));

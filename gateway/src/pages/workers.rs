@@ -51,7 +51,6 @@ fn certificates(now: &Now) -> Markup {
                 h2 { "Certificates" }
                 (layout::table("Certificates", &columns, all.iter().take(CERTIFICATES).map(row)))
                 @if all.len() > CERTIFICATES { p.note { (all.len() - CERTIFICATES) " more, which end later." } }
-                p.note { "Other gateways show their own; a scheduler that stands by has them in its metrics alone." }
             }
         }
     }

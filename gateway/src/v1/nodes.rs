@@ -10,18 +10,31 @@ use axum::response::Response;
 use ids::WorkerId;
 use schemars::JsonSchema;
 use serde::Serialize;
-use store::{CertificateEnd, Cordon, NodeRecord};
+use store::{CertificateEnd, CertificateHolder, Cordon, NodeRecord};
 
 use super::time;
 use crate::authenticate::{Onlooker, Operator};
 use crate::trail::acted;
 use crate::{Error, Gateway, unix_millis};
 
-/// The workers that are there, and those that are cordoned and are not.
+/// The workers that are there, those that are cordoned and are not, and whose certificates end when.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Nodes")]
 pub struct List {
     nodes: Vec<Shown>,
+    /// Gateways and schedulers that use certificates.
+    roles: Vec<RoleShown>,
+}
+
+/// A gateway or a scheduler, and when its certificates end.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Role")]
+struct RoleShown {
+    /// `gateway` or `scheduler`.
+    role: String,
+    name: String,
+    /// When the certificates end that it uses, by what they are for.
+    certificates: BTreeMap<String, String>,
 }
 
 /// A worker, as the scheduler sees it. What is null is not known, since it is not there.
@@ -73,9 +86,16 @@ struct ReplicaShown {
     jobs: u32,
 }
 
-/// `GET /v1/nodes`: all that are there, in the order of their names, and those that are cordoned and are not.
+/// `GET /v1/nodes`: all that are there, in the order of their names, those that are cordoned and are not, and whose certificates
+/// end when.
 pub async fn list(State(gateway): State<Arc<Gateway>>, _: Onlooker) -> Result<Json<List>, Error> {
-    Ok(Json(List { nodes: all(&gateway).await?.iter().map(shown).collect() }))
+    let holders = gateway.models.stored().certificates().list().await?.into_iter();
+    let roles = holders.map(|CertificateHolder { role, name, certificates }| RoleShown {
+        role,
+        name,
+        certificates: ends(&certificates),
+    });
+    Ok(Json(List { nodes: all(&gateway).await?.iter().map(shown).collect(), roles: roles.collect() }))
 }
 
 /// `GET /v1/nodes/{name}`.
@@ -224,6 +244,12 @@ async fn find(gateway: &Gateway, name: &str) -> Result<Node, Error> {
     found.ok_or_else(|| Error::NoSuchNode(name.to_owned()))
 }
 
+/// Shows when certificates end, by what they are for.
+fn ends(certificates: &[CertificateEnd]) -> BTreeMap<String, String> {
+    let end = |end: &CertificateEnd| (end.certificate.clone(), time(u64::try_from(end.at).unwrap_or(0)));
+    certificates.iter().map(end).collect()
+}
+
 fn shown(node: &Node) -> Shown {
     let Node { name, record, cordon } = node;
     let device = |(name, model_bytes, used_bytes): (&str, u64, u64)| DeviceShown {
@@ -239,7 +265,6 @@ fn shown(node: &Node) -> Shown {
         memory_bytes: replica.bytes,
         jobs: replica.jobs,
     };
-    let ends = |end: &CertificateEnd| (end.certificate.clone(), time(u64::try_from(end.at).unwrap_or(0)));
     Shown {
         name: name.to_string(),
         state: node.state(),
@@ -252,7 +277,7 @@ fn shown(node: &Node) -> Shown {
         warm_bytes: record.as_ref().map_or(0, |node| node.warm_bytes),
         warm_used_bytes: record.iter().flat_map(|node| &node.kept).map(|(_, bytes)| bytes).sum(),
         rank_address: record.as_ref().map(|node| node.rank_address.clone()).filter(|address| !address.is_empty()),
-        certificates: record.iter().flat_map(|node| &node.certificates).map(ends).collect(),
+        certificates: record.as_ref().map(|node| ends(&node.certificates)).unwrap_or_default(),
         models: record.iter().flat_map(NodeRecord::models).map(replica).collect(),
     }
 }

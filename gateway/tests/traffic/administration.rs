@@ -12,7 +12,7 @@ use ids::{JobId, TenantId, WorkerId};
 use program::Batching;
 use serde_json::json;
 use store::{
-    CertificateEnd, DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page,
+    Certificates, DeviceMemory, Entry, Error, Lease, Limits, MemoryStore, MetadataStore, NodeRecord, Nodes, Page,
     Range, Revision, Txn, TxnOutcome, Watch,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -514,11 +514,23 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
             kinds: vec![("weights".into(), 30), ("free".into(), 50)],
         }],
         progress: vec![],
-        certificates: vec![CertificateEnd { certificate: "peer".into(), at: 1_800_000_000 }],
+        certificates: vec![("peer", 1_800_000_000).into()],
     };
     Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let shown = ask(&site, "administrator", "GET", "/v1/nodes/gpu-1", "").await.json();
     assert_eq!(shown["certificates"], json!({ "peer": "2027-01-15T08:00:00Z" }));
+    let certificates = Certificates::new(store.clone());
+    tokio::spawn(
+        async move { certificates.keep("scheduler", "second", || vec![("etcd", 1_800_000_000).into()]).await },
+    );
+    let roles = loop {
+        let roles = ask(&site, "administrator", "GET", "/v1/nodes", "").await.json()["roles"].take();
+        if roles != json!([]) {
+            break roles;
+        }
+    };
+    let certificates = json!({ "etcd": "2027-01-15T08:00:00Z" });
+    assert_eq!(roles, json!([{ "role": "scheduler", "name": "second", "certificates": certificates }]));
     let mut paths = 0;
     for route in V1 {
         let operation = &described["paths"][route.path][route.method.to_lowercase()];
