@@ -128,6 +128,14 @@ fn place(heap: &mut Heap, group: &[Laid], start: i64, count: i64) {
         scatter(&data.bytes, data.dtype.size(), laid, start, target);
     }
     let Some((dtype, bytes)) = storage else { return };
+    // What is conjugated or negated lazily shows other numbers than the memory that it shares: no storage is both.
+    let agree = group.iter().all(|laid| match heap.get(laid.at) {
+        Some(Datum::Tensor(data)) => shows(&bytes, data.dtype.size(), laid, start, &data.bytes),
+        _ => true,
+    });
+    if !agree {
+        return;
+    }
     let data = TensorData { dtype, shape: vec![count], bytes: bytes.into(), requires_grad: false };
     let storage = heap.push(Datum::Storage(data));
     for laid in group {
@@ -140,13 +148,27 @@ fn place(heap: &mut Heap, group: &[Laid], start: i64, count: i64) {
 
 /// Copies elements that lie row by row to where a tensor has them.
 fn scatter(rows: &[u8], width: usize, laid: &Laid, start: i64, storage: &mut [u8]) {
+    walk(rows, width, laid, start, |place, element| {
+        if let Some(slot) = storage.get_mut(place) {
+            slot.copy_from_slice(element);
+        }
+    });
+}
+
+/// Returns whether elements that lie row by row are what a storage has where the tensor has them.
+fn shows(storage: &[u8], width: usize, laid: &Laid, start: i64, rows: &[u8]) -> bool {
+    let mut same = true;
+    walk(rows, width, laid, start, |place, element| same &= storage.get(place) == Some(element));
+    same
+}
+
+/// Visits elements that lie row by row, each with the bytes of the storage where the tensor has it.
+fn walk<'a>(rows: &'a [u8], width: usize, laid: &Laid, start: i64, mut visit: impl FnMut(Range<usize>, &'a [u8])) {
     let mut index = vec![0; laid.shape.len()];
     let mut at = laid.range.start - start;
     for element in rows.chunks_exact(width) {
         let place = usize::try_from(at).unwrap_or(usize::MAX).saturating_mul(width);
-        if let Some(slot) = storage.get_mut(place..place.saturating_add(width)) {
-            slot.copy_from_slice(element);
-        }
+        visit(place..place.saturating_add(width), element);
         for axis in (0..index.len()).rev() {
             index[axis] += 1;
             at += laid.strides[axis];
@@ -193,6 +215,18 @@ mod tests {
         assert_eq!(view(&heap, places[0]), (vec![1, 2, 3, 4, 5, 6], vec![3, 1], 0));
         assert_eq!(view(&heap, places[1]), (vec![1, 2, 3, 4, 5, 6], vec![3], 1));
         assert!(matches!(heap.get(places[2]), Some(Datum::Tensor(_))));
+    }
+
+    #[test]
+    fn tensors_that_show_one_memory_in_two_ways_go_apart() {
+        let mut heap = Heap::default();
+        // As a complex tensor and its lazy conjugate do.
+        let (plain, turned) = (laid(&mut heap, 1, 0, &[2], &[1], &[1, 2]), laid(&mut heap, 1, 0, &[2], &[1], &[1, 3]));
+        let places = [plain.at, turned.at];
+        Layouts { all: vec![plain, turned] }.settle(&mut heap);
+        for (place, bytes) in places.into_iter().zip([[1, 2], [1, 3]]) {
+            assert!(matches!(heap.get(place), Some(Datum::Tensor(data)) if *data.bytes == bytes));
+        }
     }
 
     #[test]
