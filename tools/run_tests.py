@@ -87,12 +87,17 @@ def main():
         sys.exit(f"no test program has {' or '.join(arguments.names)} in its name")
     failed = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for future in as_completed([pool.submit(run, program) for program in sorted(programs, key=lambda p: p.turn)]):
-            ended = future.result()
-            print(f"{ended.seconds:7.1f} s  {ended.program.name}: {ended.summary}", flush=True)
-            if ended.code:
-                failed.append(ended.program.name)
-                print(ended.printed, flush=True)
+        running = [pool.submit(run, program) for program in sorted(programs, key=lambda program: program.turn)]
+        try:
+            for future in as_completed(running):
+                ended = future.result()
+                print(f"{ended.seconds:7.1f} s  {ended.program.name}: {ended.summary}", flush=True)
+                if ended.code:
+                    failed.append(ended.program.name)
+                    print(ended.printed, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            sys.exit("stopped")
     if failed:
         sys.exit(f"{len(failed)} of {len(programs)} test programs failed: {', '.join(sorted(failed))}")
 
