@@ -154,3 +154,6 @@ for f in [lambda: setattr(m, "l", 3), lambda: setattr(m, "ps", torch.ones(1)), l
     except Exception as e: print(type(e).__name__, e)
 m.register_buffer("buf", torch.ones(1)); m.register_parameter("none", None); m.add_module("l", nn.Tanh()); print(m.buf, m.l, m.none)
 del m.buf, m.heads; m.l = None; print(list(m.state_dict()), [n for n, _ in m.named_children()], hasattr(m, "buf"))
+#### Recurrent layers are printed with what was asked of them
+from torch import nn
+print(nn.GRU(8, 5, batch_first=True), nn.LSTM(4, 3), nn.RNN(2, 3, bias=False), nn.GRU(4, 3, 2, dropout=0.5, bidirectional=True), nn.LSTM(4, 3, proj_size=2))

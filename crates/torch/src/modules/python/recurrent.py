@@ -69,6 +69,12 @@ class RNNBase(nn.Module):
     def flatten_parameters(self):
         pass
 
+    def extra_repr(self):
+        usual = (("proj_size", 0), ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0),
+                 ("bidirectional", False))
+        told = [f"{name}={getattr(self, name)}" for name, value in usual if getattr(self, name) != value]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}"] + told)
+
     def _state(self, batch, like, width):
         layers = self.num_layers * (2 if self.bidirectional else 1)
         return torch.zeros(layers, batch, width, dtype=like.dtype, device=like.device)
