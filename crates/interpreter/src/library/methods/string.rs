@@ -17,14 +17,15 @@ use crate::values::types::string::{length, single};
 use crate::values::types::{self, List, MethodFn, Type, ledger, sequence};
 use crate::values::value::Value;
 
+mod case;
 mod search;
 
 pub use crate::values::types::shape::Shape;
 
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[
-    ("capitalize", |machine, receiver, args| map(machine, receiver, args, "capitalize", capitalize)),
-    ("casefold", |machine, receiver, args| map(machine, receiver, args, "casefold", folded)),
+    ("capitalize", |machine, receiver, args| map(machine, receiver, args, "capitalize", case::capitalize)),
+    ("casefold", |machine, receiver, args| map(machine, receiver, args, "casefold", case::folded)),
     ("center", |machine, receiver, args| pad(machine, receiver, args, "center")),
     ("count", search::count),
     ("encode", encode),
@@ -46,7 +47,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("isdigit", |machine, receiver, args| all(machine, receiver, args, "isdigit", digit)),
     ("isidentifier", isidentifier),
     ("islower", |machine, receiver, args| {
-        cased(machine, receiver, args, "islower", char::is_lowercase, char::is_uppercase)
+        cased(machine, receiver, args, "islower", char::is_lowercase, |other| {
+            other.is_uppercase() || case::is_titlecase(other)
+        })
     }),
     ("isnumeric", |machine, receiver, args| all(machine, receiver, args, "isnumeric", char::is_numeric)),
     ("isprintable", |machine, receiver, args| {
@@ -57,7 +60,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("isspace", |machine, receiver, args| all(machine, receiver, args, "isspace", is_space)),
     ("istitle", istitle),
     ("isupper", |machine, receiver, args| {
-        cased(machine, receiver, args, "isupper", char::is_uppercase, char::is_lowercase)
+        cased(machine, receiver, args, "isupper", char::is_uppercase, |other| {
+            other.is_lowercase() || case::is_titlecase(other)
+        })
     }),
     ("join", join),
     ("ljust", |machine, receiver, args| pad(machine, receiver, args, "ljust")),
@@ -77,8 +82,8 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("splitlines", splitlines),
     ("startswith", |machine, receiver, args| search::affix(machine, receiver, args, "startswith")),
     ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
-    ("swapcase", |machine, receiver, args| map(machine, receiver, args, "swapcase", swapcase)),
-    ("title", |machine, receiver, args| map(machine, receiver, args, "title", title)),
+    ("swapcase", |machine, receiver, args| map(machine, receiver, args, "swapcase", case::swapcase)),
+    ("title", |machine, receiver, args| map(machine, receiver, args, "title", case::title)),
     ("translate", translate),
     ("upper", |machine, receiver, args| map(machine, receiver, args, "upper", str::to_uppercase)),
     ("zfill", zfill),
@@ -151,7 +156,8 @@ pub fn maketrans(machine: &Machine, args: Args) -> HostResult {
 fn map(machine: &Machine, receiver: &Value, args: Args, name: &str, change: fn(&str) -> String) -> HostResult {
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
-    ledger::reserve(machine, text.len() as u64)?;
+    // What comes of it, and beside that what it is in lower case.
+    ledger::reserve(machine, 2 * text.len() as u64)?;
     let mut changed = String::with_capacity(text.len());
     // What a character becomes depends on those beside it: letters are not parted from their words.
     if text.len() <= PIECE || name != "upper" {
@@ -163,33 +169,6 @@ fn map(machine: &Machine, receiver: &Value, args: Args, name: &str, change: fn(&
         }
     }
     Ok(ledger::text(machine, changed)?.into())
-}
-
-fn capitalize(text: &str) -> String {
-    let mut chars = text.chars();
-    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    first + &chars.as_str().to_lowercase()
-}
-
-fn swapcase(text: &str) -> String {
-    let swap = |char: char| -> String {
-        if char.is_uppercase() { char.to_lowercase().collect() } else { char.to_uppercase().collect() }
-    };
-    text.chars().map(swap).collect()
-}
-
-fn title(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut inside = false;
-    for char in text.chars() {
-        if inside {
-            result.extend(char.to_lowercase());
-        } else {
-            result.extend(char.to_uppercase());
-        }
-        inside = char.is_alphabetic();
-    }
-    result
 }
 
 fn decimal(char: char) -> bool {
@@ -226,20 +205,6 @@ fn every(machine: &Machine, receiver: &Value, args: Args, name: &str, texts: &La
         }
     }
     Ok(Value::Bool(!text.is_empty()).into())
-}
-
-/// Folds the case of a text: as upper case has it, in lower case, but for scripts whose upper case came first.
-fn folded(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            'ı' | '\u{13a0}'..='\u{13f5}' => folded.push(char),
-            '\u{13f8}'..='\u{13fd}' | '\u{ab70}'..='\u{abbf}' => folded.extend(char.to_uppercase()),
-            'ẞ' => folded.push_str("ss"),
-            char => folded.extend(char.to_uppercase().flat_map(char::to_lowercase)),
-        }
-    }
-    folded
 }
 
 fn all(machine: &Machine, receiver: &Value, args: Args, name: &str, test: fn(char) -> bool) -> HostResult {
@@ -287,9 +252,8 @@ fn isidentifier(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn istitle(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("str.istitle")?;
     let text = of(receiver, "istitle")?;
-    ledger::reserve(machine, text.len() as u64)?;
     ledger::scanned(machine, 2 * text.len() as u64)?;
-    Ok(Value::Bool(text.chars().any(char::is_alphabetic) && title(&text) == *text).into())
+    Ok(Value::Bool(case::is_title(&text)).into())
 }
 
 fn encode(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
