@@ -12,19 +12,25 @@ pub fn is_titlecase(char: char) -> bool {
 }
 
 pub fn capitalize(text: &str) -> String {
-    change(text, |at, _, char, lower| if at == 0 { titlecase(char) } else { lower.to_owned() })
+    change(text, |result, before, char, lower| match before {
+        None => titlecase(result, char),
+        Some(_) => result.push_str(lower),
+    })
 }
 
 pub fn swapcase(text: &str) -> String {
-    change(text, |_, _, char, lower| match char {
-        char if char.is_uppercase() => lower.to_owned(),
-        char if char.is_lowercase() => char.to_uppercase().collect(),
-        char => char.into(),
+    change(text, |result, _, char, lower| match char {
+        char if char.is_uppercase() => result.push_str(lower),
+        char if char.is_lowercase() => result.extend(char.to_uppercase()),
+        char => result.push(char),
     })
 }
 
 pub fn title(text: &str) -> String {
-    change(text, |_, before, char, lower| if before.is_some_and(is_cased) { lower.to_owned() } else { titlecase(char) })
+    change(text, |result, before, char, lower| match before {
+        Some(before) if is_cased(before) => result.push_str(lower),
+        _ => titlecase(result, char),
+    })
 }
 
 /// Says whether each word begins with a capital that no other follows, and there is one.
@@ -57,41 +63,40 @@ pub fn folded(text: &str) -> String {
     folded
 }
 
-/// Puts something in the place of each character, by its position, the one before it, and its lower case in this text: a
-/// sigma's depends on where in a word it stands.
-fn change(text: &str, changed: impl Fn(usize, Option<char>, char, &str) -> String) -> String {
+/// Has something put in the place of each character, by the one before it, and its lower case in this text: a sigma's depends
+/// on where in a word it stands.
+fn change(text: &str, put: impl Fn(&mut String, Option<char>, char, &str)) -> String {
     let lowercase = text.to_lowercase();
     let mut rest = lowercase.as_str();
     let mut result = String::with_capacity(text.len());
     let mut before = None;
-    for (at, char) in text.chars().enumerate() {
+    for char in text.chars() {
         let letters = char.to_lowercase().count();
         let end = rest.char_indices().nth(letters).map_or(rest.len(), |(end, _)| end);
         let (lower, next) = rest.split_at(end);
-        result.push_str(&changed(at, before, char, lower));
+        put(&mut result, before, char, lower);
         (rest, before) = (next, Some(char));
     }
     result
 }
 
-/// Returns what a word begins with in the place of a character.
-fn titlecase(char: char) -> String {
+/// Puts what a word begins with in the place of a character.
+fn titlecase(title: &mut String, char: char) {
     match char {
         // Georgian words begin with no capital: their capitals are for whole words.
-        '\u{10d0}'..='\u{10fa}' | '\u{10fd}'..='\u{10ff}' => char.into(),
-        'Ǆ'..='ǆ' => 'ǅ'.into(),
-        'Ǉ'..='ǉ' => 'ǈ'.into(),
-        'Ǌ'..='ǌ' => 'ǋ'.into(),
-        'Ǳ'..='ǳ' => 'ǲ'.into(),
+        '\u{10d0}'..='\u{10fa}' | '\u{10fd}'..='\u{10ff}' => title.push(char),
+        'Ǆ'..='ǆ' => title.push('ǅ'),
+        'Ǉ'..='ǉ' => title.push('ǈ'),
+        'Ǌ'..='ǌ' => title.push('ǋ'),
+        'Ǳ'..='ǳ' => title.push('ǲ'),
         // Greek vowels with an iota below.
-        '\u{1f80}'..='\u{1faf}' => char::from_u32(u32::from(char) | 8).unwrap_or(char).into(),
-        'ᾳ' | 'ᾼ' => 'ᾼ'.into(),
-        'ῃ' | 'ῌ' => 'ῌ'.into(),
-        'ῳ' | 'ῼ' => 'ῼ'.into(),
+        '\u{1f80}'..='\u{1faf}' => title.push(char::from_u32(u32::from(char) | 8).unwrap_or(char)),
+        'ᾳ' | 'ᾼ' => title.push('ᾼ'),
+        'ῃ' | 'ῌ' => title.push('ῌ'),
+        'ῳ' | 'ῼ' => title.push('ῼ'),
         char => {
             // The first capital stays one: `ß` is `Ss`.
             let mut begun = false;
-            let mut title = String::new();
             for upper in char.to_uppercase() {
                 match upper {
                     'Ι' if begun => title.push('\u{345}'),
@@ -100,7 +105,6 @@ fn titlecase(char: char) -> String {
                 }
                 begun |= upper.is_uppercase();
             }
-            title
         }
     }
 }
