@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use store::{EtcdOptions, EtcdStore, EtcdTls, Measured, MetadataStore, Objects, S3Options};
 use tls::{Certificates, Purpose};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// Time before an etcd that cannot be reached is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -85,11 +86,11 @@ impl Etcd {
         Ok(())
     }
 
-    /// Connects, however long that takes.
+    /// Connects, however long that takes. Returns with the store how it ends: by a sentence, when etcd was set back.
     ///
     /// # Errors
     /// A sentence, for what waiting does not mend.
-    pub async fn open(&self) -> Result<Arc<dyn MetadataStore>> {
+    pub async fn open(&self) -> Result<(Arc<dyn MetadataStore>, SetBack)> {
         let mut options = EtcdOptions::new(&self.endpoints);
         (options.namespace, options.deadline) = (self.namespace.clone(), self.deadline);
         if let Some(certificates @ Certificates { authority, certificate, key }) = &self.tls {
@@ -102,7 +103,10 @@ impl Etcd {
         }
         loop {
             match EtcdStore::connect(options.clone()).await {
-                Ok(store) => return Ok(Arc::new(Measured::over(Arc::new(store)))),
+                Ok(store) => {
+                    let set_back = SetBack(store.set_back());
+                    return Ok((Arc::new(Measured::over(Arc::new(store))), set_back));
+                }
                 Err(error @ store::Error::Unavailable { .. }) => {
                     tracing::warn!(%error, again_in = ?AGAIN, "etcd does not answer");
                     sleep(AGAIN).await;
@@ -110,6 +114,20 @@ impl Etcd {
                 Err(error) => return Err(error).context("cannot use etcd"),
             }
         }
+    }
+}
+
+/// Tells of an etcd that was restored from a snapshot.
+pub struct SetBack(CancellationToken);
+
+impl SetBack {
+    /// Waits for it, and says what to do.
+    pub async fn told(&self) -> anyhow::Error {
+        self.0.cancelled().await;
+        anyhow!(
+            "etcd was restored from a snapshot, which lacks what this process was told. It ends, and is to be started again; \
+             jobs that the snapshot has are kept"
+        )
     }
 }
 

@@ -20,9 +20,6 @@ pub struct Doctor {
 /// A key that ends sooner should be replaced.
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A certificate that ends sooner should be, too.
-pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-
 /// What one look found: a sentence, and whether something is to be done.
 struct Finding {
     fine: bool,
@@ -103,7 +100,7 @@ fn certified(certificate: &[u8]) -> Option<Finding> {
     let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(tls::expiry::end(certificate)?).ok()?);
     let date = humantime::format_rfc3339_seconds(end);
     Some(match end.duration_since(SystemTime::now()) {
-        Ok(left) if left >= CERTIFICATE_SOON => fine(format!("its certificate is valid until {date}")),
+        Ok(left) if left >= tls::expiry::SOON => fine(format!("its certificate is valid until {date}")),
         _ => wrong(format!("its certificate ends at {date}: its operator is to renew it")),
     })
 }

@@ -8,7 +8,6 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::doctor::CERTIFICATE_SOON;
 use crate::model::hosted_rows;
 use crate::remote::Server;
 use crate::{node, serving, table};
@@ -108,7 +107,7 @@ pub fn troubles(models: &[Value], nodes: &[Value], roles: &[Value]) -> Vec<Strin
 fn ending(holder: &str, shown: &Value) -> Vec<String> {
     let soon = |end: &str| {
         let end = humantime::parse_rfc3339(end).ok();
-        end.is_some_and(|end| end.duration_since(SystemTime::now()).unwrap_or_default() < CERTIFICATE_SOON)
+        end.is_some_and(|end| end.duration_since(SystemTime::now()).unwrap_or_default() < tls::expiry::SOON)
     };
     let ends = shown["certificates"].as_object().into_iter().flatten();
     let ends = ends.filter_map(|(purpose, end)| Some((purpose.replace('_', " "), end.as_str()?)));

@@ -87,7 +87,7 @@ pub async fn start(
     objects: Objects,
     clock: Arc<dyn Clock>,
 ) -> Result<Handle, Error> {
-    let epoch = epoch::begin(store.as_ref()).await?;
+    let epoch = epoch::begin(store.as_ref(), clock.unix_millis()).await?;
     failpoints::pass(Point::EpochCounted);
     let (stop, failed, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let (settler, removing) = Settler::new(Jobs::new(Arc::clone(&store)), objects, clock);

@@ -282,6 +282,24 @@ fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
     let left = alerts::ALERTS.iter().filter(|alert| alert.value.contains(OF_CERTIFICATES));
     left.for_each(|alert| assert_eq!(ask(prometheus, &format!("count({})", alert.value)), 1, "{}", alert.name));
 
+    // Whoever administers the cluster sees those of gateways and schedulers.
+    let gateway = cluster.gateway();
+    let about = cluster.about();
+    let administrator = format!("Authorization: Bearer {}", about["admin_key"].as_str().unwrap());
+    let listed = || {
+        let answer = http::try_ask(&gateway, "GET", "/v1/nodes", &[&administrator], b"");
+        let answer = answer.filter(|answer| answer.status == 200).map(|answer| answer.json()).unwrap_or_default();
+        let roles = answer["roles"].as_array().cloned().unwrap_or_default();
+        let shown = roles.iter().filter(|role| role["certificates"]["etcd"].is_string());
+        shown.map(|role| role["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let [(_, first), second] = ["scheduler-1", "scheduler-2"].map(|name| cluster.server(name));
+    let mut all = ["gateway-1", "gateway-2", &first, &second.1].map(str::to_owned);
+    all[2..].sort();
+    until("all gateways and schedulers", || listed() == all);
+    let silent = [cluster.server("gateway-2"), second];
+    silent.iter().for_each(|(pid, _)| kill_process(*pid, Signal::STOP).unwrap());
+
     // One of three: it is named, and jobs go on.
     let lose = |member: &(Pid, String)| kill_process(member.0, Signal::STOP).unwrap();
     lose(&members[2]);
@@ -289,8 +307,7 @@ fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
     let down =
         format!("({}) and on (instance) up{{instance={:?}}}", value("VitrineTargetDown").expression(), addresses[2]);
     until("the lost member's name", || ask(prometheus, &down) == 1);
-    let gateway = cluster.gateway();
-    let key = cluster.about()["api_key"].as_str().unwrap().to_owned();
+    let key = about["api_key"].as_str().unwrap().to_owned();
     let client = python("poll.py").env("HF_ENDPOINT", &gateway).env("NDIF_HOST", &gateway).env("NDIF_API_KEY", &key);
     let mut client = client.start();
     client.expect("here");
@@ -306,11 +323,15 @@ fn members_of_etcd_that_are_lost_are_named_and_who_misses_them_is_too() {
     lose(&members[1]);
     let away = value("VitrineStoreAway").expression();
     until("who does not reach the store", || ask(prometheus, &away) > 0);
-    for (pid, _) in &members[1..] {
-        kill_process(*pid, Signal::CONT).unwrap();
-    }
-    until("all members", || ask(prometheus, "up == 1") == health.len() + addresses.len());
+    let go_on = |(pid, _): &(Pid, String)| kill_process(*pid, Signal::CONT).unwrap();
+    members[1..].iter().for_each(go_on);
+    until("all members", || ask(prometheus, "up == 1") == health.len() - silent.len() + addresses.len());
     runs("beside all of them");
+
+    // Who is silent is shown until its lease is over, and again when it comes back.
+    until("the end of those that are silent", || listed() == ["gateway-1", &first]);
+    silent.iter().for_each(go_on);
+    until("those that came back", || listed() == all);
 }
 
 #[test]

@@ -225,6 +225,7 @@ async fn a_scheduler_that_starts_again_finds_what_runs_and_the_models_loaded() {
     cluster.running(endless).await;
     let address = cluster.scheduler.address();
     assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    let epoch = cluster.scheduler.epoch();
     cluster.scheduler.stop().await;
     let config = Config { listen: address, ..settings() };
     let store = Arc::clone(&cluster.store);
@@ -233,7 +234,7 @@ async fn a_scheduler_that_starts_again_finds_what_runs_and_the_models_loaded() {
     // It runs still, in the same attempt, and is stopped where it is.
     cluster.jobs.cancel(&TenantId::new("lab"), endless).await.unwrap();
     let (record, _) = cluster.end(endless).await;
-    assert_eq!((record.state, record.attempt, record.epoch), (State::Cancelled, 1, 1));
+    assert_eq!((record.state, record.attempt, record.epoch), (State::Cancelled, 1, epoch));
     assert!(cluster.scheduler.drain(Duration::from_secs(20)).await);
     assert_eq!(cluster.loads.load(Ordering::Relaxed), 1);
 }

@@ -74,7 +74,7 @@ pub async fn revoke(given: &Given, id: &str) -> Result<()> {
 async fn open(given: &Given) -> Result<Keys> {
     let config: Config = given.load(Vec::new())?;
     config.check()?;
-    let store = config.store.open().await?;
+    let (store, _) = config.store.open().await?;
     let secret = ServerSecret::load(store.as_ref()).await.context("cannot read the cluster's secret")?;
     Ok(Keys::new(Arc::clone(&store), &secret))
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Flags;
-use crate::backend::{Etcd, ObjectStore};
+use crate::backend::{Etcd, ObjectStore, SetBack};
 use crate::by_grpc::ByGrpc;
 use crate::listen::{self, Listen, Public};
 use crate::progress;
@@ -122,7 +122,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         opened = open(&config) => opened?,
         () = signals.asked() => return Ok(ExitCode::SUCCESS),
     };
-    let (store, objects, secret) = opened;
+    let (store, set_back, objects, secret) = opened;
     tracing::info!(name, "this gateway serves");
     tokio::spawn(serving::tell_certificates(Arc::clone(&store), "gateway", name.clone()));
     let gateway = Gateway::new(
@@ -150,6 +150,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         () = signals.asked() => {}
         ended = &mut server => return Err(serving::broken(ended)),
         ended = by_grpc.ended() => return Err(serving::broken(ended)),
+        error = set_back.told() => return Err(error),
     }
     gateway.drain();
     progress::line("stopping: clients may hear of their jobs for a while (Ctrl-C again to stop at once)");
@@ -163,9 +164,9 @@ async fn serve(config: Config) -> Result<ExitCode> {
 }
 
 /// Opens what the cluster remembers, however long that takes.
-async fn open(config: &Config) -> Result<(Arc<dyn MetadataStore>, store::Objects, ServerSecret)> {
-    let store = config.store.open().await?;
+async fn open(config: &Config) -> Result<(Arc<dyn MetadataStore>, SetBack, store::Objects, ServerSecret)> {
+    let (store, set_back) = config.store.open().await?;
     let objects = config.objects.open(store.as_ref())?;
     let secret = ServerSecret::load(store.as_ref()).await.context("cannot read the cluster's secret")?;
-    Ok((store, objects, secret))
+    Ok((store, set_back, objects, secret))
 }

@@ -122,7 +122,7 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let _exporting = telemetry::identify("scheduler", &advertised);
-    let store = tokio::select! {
+    let (store, set_back) = tokio::select! {
         store = config.store.open() => store?,
         () = signals.asked() => return Ok(ExitCode::SUCCESS),
     };
@@ -160,6 +160,8 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
     let ended = tokio::select! {
         () = signals.asked() => None,
         ended = &mut standing => Some(ended),
+        // What it would write now might rest on what never was.
+        error = set_back.told() => return Err(error),
     };
     let ended = match ended {
         Some(ended) => ended,

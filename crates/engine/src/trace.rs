@@ -37,7 +37,7 @@ pub struct Trace<M: Model> {
 }
 
 /// What decides whether a trace can share a pass, or several that do.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Company<'a> {
     arguments: &'a str,
     /// Whether gradients are recorded of the pass.

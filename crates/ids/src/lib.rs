@@ -120,7 +120,8 @@ impl InstanceId {
 /// Names one time that a job was given out: the fencing token of whoever runs it.
 ///
 /// The epoch is that of the scheduler that gave it out, and the attempt counts within the job. A crash may undo that an
-/// attempt was counted, but never that an epoch was, so no two are alike.
+/// attempt was counted, but never that an epoch was, and one that begins after a store was restored is higher than those that
+/// it has forgotten, so no two are alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Token {
     pub epoch: u64,

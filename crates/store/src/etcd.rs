@@ -1,5 +1,6 @@
 //! Metadata in etcd, for servers that are several processes. The oldest etcd that it is tried with is 3.4.23.
 
+mod lineage;
 mod requests;
 mod watching;
 mod writing;
@@ -19,6 +20,7 @@ use crate::metadata::{Entry, Limits, MetadataStore, Page, Range, Revision, Watch
 use crate::txn::{self, Txn, TxnOutcome};
 use crate::watch::Watchers;
 
+use lineage::Lineage;
 use writing::Writer;
 
 /// Where etcd is, and how to show who one is.
@@ -84,6 +86,7 @@ struct Link {
     client: Client,
     namespace: String,
     limits: Limits,
+    lineage: Arc<Lineage>,
 }
 
 impl EtcdStore {
@@ -117,13 +120,20 @@ impl EtcdStore {
         let client = connected
             .map_err(|_| Error::silent("etcd", false, deadline))?
             .map_err(|error| requests::failure(&error, false))?;
-        let link = Link { client, namespace, limits };
+        let link = Link { client, namespace, limits, lineage: Arc::default() };
         let revision = link.revision().await?;
         let watchers = Watchers::new(revision);
         let stop = CancellationToken::new();
         tokio::spawn(watching::run(link.clone(), watchers.clone(), revision, stop.clone()));
         let writer = Writer::start(link.clone());
         Ok(Self { inner: Arc::new(Inner { link, writer, watchers, _watching: stop.drop_guard() }) })
+    }
+
+    /// Returns what is cancelled when etcd has forgotten what it had told, as one does that was restored from a snapshot.
+    /// From then on nothing can be written, for it might rest on what never was: the process has to be started again.
+    #[must_use]
+    pub fn set_back(&self) -> CancellationToken {
+        self.inner.link.lineage.set_back()
     }
 }
 
@@ -165,13 +175,18 @@ impl Link {
     }
 
     /// Returns the newest revision.
+    ///
+    /// # Errors
+    /// When etcd does not answer, or was set back.
     async fn revision(&self) -> Result<Revision, Error> {
+        let asked = self.lineage.newest();
         let key = format!("{}/", self.namespace);
         let count = |mut client: Client| {
             let key = key.clone();
             async move { client.get(key, Some(GetOptions::new().with_count_only())).await }
         };
         let answer = self.ask(count).await?;
+        self.lineage.answered(asked, answer.header())?;
         Ok(requests::revision(answer.header()))
     }
 }
@@ -219,6 +234,7 @@ impl MetadataStore for EtcdStore {
 
     async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
         txn::check(&txns, &self.inner.link.limits)?;
+        self.inner.link.lineage.check()?;
         self.inner.writer.commit(txns).await
     }
 

@@ -1,11 +1,18 @@
 //! When the certificates end that a process uses, shown while that can still be mended.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::metrics::EXPIRY;
 use crate::{Error, Files, der};
+
+/// How long before its end a certificate is something to see to.
+pub const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// The same, at once.
+pub const URGENT: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What certificates are for, of those that a process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use store::{
     Booking, CertificateEnd, CertificateHolder, JobProgress, JobRecord, Live, ModelRecord, ModelState, Specification,
     State,
 };
+use tls::expiry::{SOON, URGENT};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -26,8 +27,6 @@ const SILENCE: u64 = 30_000;
 const LONG: u64 = 10 * 60_000;
 /// How long a disk counts as full that was: whoever asks again finds out.
 const FULL: Duration = Duration::from_secs(60);
-/// How long before its end a certificate is something to see to, and something to see to at once: in seconds.
-const ENDING: [i64; 2] = [14 * 24 * 3600, 3 * 24 * 3600];
 /// Minutes in which a fault of the server's counts as one of now.
 const RECENT: u64 = 10;
 
@@ -248,14 +247,14 @@ impl Now {
     /// Says which certificate ends soon, or has ended, and whether that is urgent.
     fn ending(&self) -> Option<Trouble> {
         let Certificate { holder, end } = self.certificates.iter().min_by_key(|certificate| certificate.end.at)?;
-        let left = end.at - i64::try_from(self.at / 1000).unwrap_or(i64::MAX);
-        let [soon, at_once] = ENDING.map(|ending| left < ending);
-        let when = match u64::try_from(left) {
-            Ok(left) => format!("ends in {}", span(left * 1000)),
-            Err(_) => "has ended".to_owned(),
+        let left = u64::try_from(end.at).unwrap_or(0).checked_sub(self.at / 1000).map(Duration::from_secs);
+        let [soon, urgent] = [SOON, URGENT].map(|ending| left.unwrap_or_default() < ending);
+        let when = match left {
+            Some(left) => format!("ends in {}", span(left.as_secs() * 1000)),
+            None => "has ended".to_owned(),
         };
         let sentence = format!("{holder}'s certificate for {} {when}.", end.certificate.replace('_', " "));
-        soon.then_some(Trouble { broken: at_once, sentence, path: "/admin/workers#certificates" })
+        soon.then_some(Trouble { broken: urgent, sentence, path: "/admin/workers#certificates" })
     }
 
     /// Returns the worst of what is wrong.

@@ -18,6 +18,7 @@ use store::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::several::gateways;
 use crate::site::{Answer, Site, pickle};
@@ -523,12 +524,15 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
     tokio::spawn(
         async move { certificates.keep("scheduler", "second", || vec![("etcd", 1_800_000_000).into()]).await },
     );
-    let roles = loop {
-        let roles = ask(&site, "administrator", "GET", "/v1/nodes", "").await.json()["roles"].take();
-        if roles != json!([]) {
-            break roles;
+    let told = async {
+        loop {
+            let roles = ask(&site, "administrator", "GET", "/v1/nodes", "").await.json()["roles"].take();
+            if roles != json!([]) {
+                return roles;
+            }
         }
     };
+    let roles = timeout(Duration::from_secs(60), told).await.expect("a role is shown that tells of its certificates");
     let certificates = json!({ "etcd": "2027-01-15T08:00:00Z" });
     assert_eq!(roles, json!([{ "role": "scheduler", "name": "second", "certificates": certificates }]));
     let mut paths = 0;

@@ -35,7 +35,9 @@ impl Leader {
         let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, host, .. } = hello;
         let Hello { rank_address, outbox, .. } = hello;
         if epoch > self.epoch {
-            return outbox.refuse(Status::failed_precondition("a scheduler that began later than this one was met"));
+            let text = "this worker has met a scheduler that began later than this one. Where that leads no longer, as after etcd \
+                        was restored from a snapshot, start the worker again";
+            return outbox.refuse(Status::failed_precondition(text));
         }
         if let Some(seat) = self.crew.named(&worker)
             && let Some(member) = self.crew.get(seat)

@@ -1,5 +1,5 @@
-//! The one watch of etcd that feeds all of this process: kept, opened again, begun afresh after a compaction, and where etcd
-//! was set back.
+//! The one watch of etcd that feeds all of this process: kept, opened again, and begun afresh after a compaction. It ends when
+//! etcd was set back.
 
 use std::time::Duration;
 
@@ -21,15 +21,13 @@ enum Broken {
     Lost(String),
     /// What comes next is no longer known.
     Compacted,
-    /// Etcd is at a revision before those that it has told: it was restored from a snapshot. A watch of what it will not have
-    /// for long is silent until then.
-    SetBack(Revision),
 }
 
-/// Delivers what is committed after `revision`, until `stop`.
+/// Delivers what is committed after `revision`, until `stop`, or until etcd was set back.
 pub async fn run(link: Link, watchers: Watchers, mut revision: Revision, stop: CancellationToken) {
     let mut pause = Duration::from_millis(20);
     let mut resync = false;
+    let set_back = link.lineage.set_back();
     let keep = async {
         loop {
             let mut stream = match open(&link, revision).await {
@@ -51,21 +49,16 @@ pub async fn run(link: Link, watchers: Watchers, mut revision: Revision, stop: C
                         Err(error) => tracing::warn!(%error, "cannot ask etcd for its revision"),
                     }
                 }
-                Broken::SetBack(newest) => {
-                    tracing::error!(
-                        revision,
-                        newest,
-                        "etcd has forgotten what it had told, as one does that was restored from a snapshot; everything is \
-                         listed again, but gateways and schedulers are to be started again after that"
-                    );
-                    (revision, resync) = (newest, true);
-                }
             }
             sleep(pause).await;
             pause = Duration::from_millis(20);
         }
     };
-    stop.run_until_cancelled(keep).await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = set_back.cancelled() => {}
+        never = keep => never,
+    }
 }
 
 async fn open(link: &Link, revision: Revision) -> Result<WatchStream, Error> {
@@ -112,12 +105,15 @@ async fn follow(
                 _ => Broken::Compacted,
             };
         }
-        // A member that lags behind the others has not been set back: what it says is asked of all of them.
-        if requests::revision(answer.header()) < *revision
-            && let Ok(newest) = link.revision().await
-            && newest < *revision
-        {
-            return Broken::SetBack(newest);
+        let header = answer.header();
+        // A watch of what a set back etcd will not have for long is silent until then, and a member that lags behind the
+        // others has not been set back: what it says is asked of all of them.
+        if link.lineage.same(header).is_ok() && requests::revision(header) < *revision {
+            let _ = link.revision().await;
+        }
+        if link.lineage.check().is_err() {
+            // Which ends this.
+            return std::future::pending().await;
         }
         if answer.created() && std::mem::take(resync) {
             watchers.resync(*revision);
@@ -125,6 +121,7 @@ async fn follow(
         let events = changes(&link.namespace, &answer);
         if let Some(last) = events.last() {
             *revision = last.revision();
+            link.lineage.told(*revision);
             watchers.publish(events);
         } else if !answer.created() {
             // Only that it is alive: etcd before 3.4.25 may tell a revision before its changes, so nothing follows from it.

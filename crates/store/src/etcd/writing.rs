@@ -118,19 +118,23 @@ async fn send(link: Link, asked: Vec<Asked>) {
         txns.extend(more);
     }
     let request = requests::commit(&link.namespace, &txns);
+    let asked = link.lineage.newest();
     let mut kv = link.client.kv_client().max_decoding_message_size(requests::ANSWER_BYTES);
     let answered = timeout(link.limits.deadline, kv.txn(request)).await;
     let outcomes = match &answered {
-        Ok(Ok(answer)) => requests::outcomes(&link.namespace, &txns, answer),
-        _ => Vec::new(),
+        Ok(Ok(answer)) => {
+            link.lineage.answered(asked, answer.header()).map(|()| requests::outcomes(&link.namespace, &txns, answer))
+        }
+        _ => Ok(Vec::new()),
     };
-    let mut outcomes = outcomes.into_iter();
+    let mut outcomes = outcomes.map(Vec::into_iter);
     for (count, answer) in callers {
         // Who has given up takes it for unknown.
-        let _ = answer.send(match &answered {
-            Ok(Ok(_)) => Ok(outcomes.by_ref().take(count).collect()),
-            Ok(Err(error)) => Err(requests::failure(error, true)),
-            Err(_) => Err(Error::silent("etcd", true, link.limits.deadline)),
+        let _ = answer.send(match (&answered, &mut outcomes) {
+            (Ok(Ok(_)), Ok(outcomes)) => Ok(outcomes.take(count).collect()),
+            (Ok(Ok(_)), Err(forgotten)) => Err((*forgotten).into()),
+            (Ok(Err(error)), _) => Err(requests::failure(error, true)),
+            (Err(_), _) => Err(Error::silent("etcd", true, link.limits.deadline)),
         });
     }
 }

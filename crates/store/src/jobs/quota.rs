@@ -549,6 +549,12 @@ mod tests {
         JobRecord { id: JobId::new(), key: KeyId::new(key), metered: true, accepted_at: NOW, ..queued() }
     }
 
+    /// One whose program, of 400 bytes, is kept.
+    fn with_program(key: &str) -> JobRecord {
+        let payload = Blob::Inline(vec![7; 400].into());
+        JobRecord { payload, payload_bytes: 400, keeps_program: true, ..job(key) }
+    }
+
     fn quota(queued_jobs: u64) -> Allowance {
         Allowance { tenant: Quota { queued_jobs: Some(queued_jobs), ..Quota::default() }, ..Allowance::default() }
     }
@@ -661,11 +667,8 @@ mod tests {
         let jobs = Jobs::new(store.clone());
         let allowance =
             Allowance { tenant: Quota { stored_bytes: Some(1000), ..Quota::default() }, ..Allowance::default() };
-        let program = |keeps_program| {
-            let (payload, payload_bytes) = (Blob::Inline(vec![7; 400].into()), 400);
-            JobRecord { payload, payload_bytes, keeps_program, ..job("one") }
-        };
-        let (kept, dropped) = (program(true), program(false));
+        let kept = with_program("one");
+        let dropped = JobRecord { keeps_program: false, ..with_program("one") };
         let used = async || jobs.used(&kept.tenant, Some(&kept.key), NOW).await.unwrap().bytes;
         for record in [&kept, &dropped] {
             assert_eq!(jobs.accept_within(record, &allowance).await.unwrap(), Accepted::New);
@@ -697,8 +700,7 @@ mod tests {
             Allowance { tenant: Quota { stored_bytes: Some(5000), ..Quota::default() }, ..Allowance::default() };
         let mut ended = Vec::new();
         for key in ["one", "one", "other", "other"] {
-            let payload = Blob::Inline(vec![7; 400].into());
-            let record = JobRecord { payload, payload_bytes: 400, keeps_program: true, ..job(key) };
+            let record = with_program(key);
             assert_eq!(jobs.accept_within(&record, &allowance).await.unwrap(), Accepted::New);
             ended.push(end(&jobs, &record, 1.0, 100, NOW + 1).await);
         }

@@ -26,7 +26,7 @@ pub struct Member {
     /// How it is started, the next time too.
     pub arguments: Vec<String>,
     child: Child,
-    _folder: TempDir,
+    folders: Vec<TempDir>,
 }
 
 impl Cluster {
@@ -49,7 +49,7 @@ impl Cluster {
                 "--log-level=error".into(),
             ];
             let child = spawn(&arguments);
-            Member { url: format!("http://127.0.0.1:{client}"), arguments, child, _folder: folder }
+            Member { url: format!("http://127.0.0.1:{client}"), arguments, child, folders: vec![folder] }
         };
         let cluster = Self { members: (0..members).map(start).collect() };
         cluster.ready().await;
@@ -101,6 +101,17 @@ impl Member {
     /// Starts it again, with what it had on disk.
     pub fn start_again(&mut self) {
         self.child = spawn(&self.arguments);
+    }
+
+    /// Ends it, and starts it as if it were restored from a snapshot of when there was nothing, with a token that names the
+    /// new cluster.
+    pub fn forget(&mut self, token: &str) {
+        self.kill();
+        let folder = tempfile::tempdir().unwrap();
+        self.arguments.push(format!("--data-dir={}", folder.path().display()));
+        self.arguments.push(format!("--initial-cluster-token={token}"));
+        self.folders.push(folder);
+        self.start_again();
     }
 
     /// Stops it, and waits until it does no more.
