@@ -558,3 +558,9 @@ class Wrong:
     def __float__(self): return 'x'
 try: math.sqrt(Wrong())
 except TypeError as e: print(e)
+#### classes of builtins show no module
+class Plain:
+    __module__ = 'builtins'
+    class Inner:
+        __module__ = 'builtins'
+print(Plain, Plain.Inner, repr(Plain()).split(' at ')[0], repr(Plain.Inner()).split(' at ')[0])
