@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
+use interpreter::types::opaque::Opaque;
 use interpreter::{
     Args, Class, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value,
 };
@@ -300,7 +301,8 @@ impl<M: Model> HostObject for Envoy<M> {
     }
 
     fn class(&self) -> Option<Value> {
-        self.derived().map(Value::Class)
+        let own = || (!self.is_root()).then(|| Opaque::named("nnsight.intervention.envoy.Envoy"));
+        self.derived().map(Value::Class).or_else(own)
     }
 
     fn is_instance(&self, class: &str) -> bool {

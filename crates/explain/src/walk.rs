@@ -144,8 +144,7 @@ impl<'a> Walk<'a> {
         tokens: Tokens<'a>,
         lengths: Vec<Option<i64>>,
     ) -> Self {
-        let text =
-            Text { filename: program.source.filename.as_str().into(), text: "".into(), first_line: 1, hidden: false };
+        let text = Text { filename: program.source.filename.as_str().into(), text: "".into(), ..Text::default() };
         let (statement, input, perhaps) = (Span::default(), 0, 0);
         let deciding = BTreeSet::new();
         let function = program.source.function.as_str().into();

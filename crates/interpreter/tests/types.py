@@ -519,3 +519,48 @@ for f in (lambda: b'abc'.find(98), lambda: b'abcb'.rfind(98), lambda: b'abca'.co
 class B(bytes): pass
 print(type(B.fromhex('6162')), B.fromhex('61 62') == b'ab', type(bytes.fromhex('61')))
 print(b','.join([B(b'a'), bytearray(b'c')]))
+#### annotations of what a block defines are texts
+import inspect
+from dataclasses import dataclass, fields
+from typing import Any, Optional, get_type_hints
+def f(a: int, b: Optional[str] = None, *rest: 'float') -> list[int]: return a
+class C:
+    x: int = 3
+    y: 'str'
+    def m(self, a: Any): pass
+print(f.__annotations__, C.__annotations__, C.m.__annotations__)
+print(inspect.signature(f), inspect.signature(C.m))
+print(get_type_hints(C), get_type_hints(f))
+@dataclass
+class D:
+    a: int
+    b: Optional[int] = 3
+print(D(1), [(each.name, each.type) for each in fields(D)])
+class Bare:
+    x: 'int'
+print(get_type_hints(Bare), f.__module__, C.__module__)
+#### order of counters
+from collections import Counter
+a, b = Counter('ab'), Counter('aab')
+print(a <= b, a < b, b >= a, b > a, a < a, a <= a, a >= b, Counter(x=-1) < Counter(), Counter() <= Counter(y=0))
+print(Counter(a=1) <= Counter(b=1), Counter() < Counter(b=1), sorted([b, a]) == [a, b])
+for action in (lambda: Counter.fromkeys('ab'), lambda: Counter().fromkeys('ab'), lambda: a < {}, lambda: a <= 3):
+    try: print(action())
+    except Exception as e: print(type(e).__name__, e)
+#### math of objects that say their number
+import math
+class Half:
+    def __float__(self): return 0.5
+class Two:
+    def __index__(self): return 2
+print(math.sqrt(Two()), math.sin(Half()), math.atan2(Half(), 1), math.fmod(Two(), Half()), math.exp(Half()))
+class Wrong:
+    def __float__(self): return 'x'
+try: math.sqrt(Wrong())
+except TypeError as e: print(e)
+#### classes of builtins show no module
+class Plain:
+    __module__ = 'builtins'
+    class Inner:
+        __module__ = 'builtins'
+print(Plain, Plain.Inner, repr(Plain()).split(' at ')[0], repr(Plain.Inner()).split(' at ')[0])

@@ -82,7 +82,7 @@ pub enum Scope {
 }
 
 /// Source text for tracebacks.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Text {
     pub filename: Rc<str>,
     pub text: Rc<str>,
@@ -90,6 +90,11 @@ pub struct Text {
     pub first_line: u32,
     /// Text of the server's own, which no traceback shows: what it raises is the doing of who called it.
     pub hidden: bool,
+    /// Whether annotations stay texts, as after `from __future__ import annotations`.
+    pub annotations_are_texts: bool,
+    /// The module that its classes and functions say they are of, where its globals do not: none for a block inside a
+    /// function, which the client runs without its module's names.
+    pub module: Option<&'static str>,
 }
 
 impl Text {

@@ -27,13 +27,15 @@ const STACK_PER_BYTE: usize = 320;
 /// What a new stack has above its reserve.
 const STACK_SPARE: usize = 48 << 20;
 
-/// Lowers a traced block.
+/// Lowers a traced block, as the client compiles one: its annotations stay texts.
 ///
 /// # Errors
 /// Text that is too large, does not parse, or uses syntax that the evaluator lacks.
 pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
     let name = if source.function.is_empty() { "<module>" } else { &source.function };
-    root(name, &text_of(&source.text, &source.filename, 1), None, limits)
+    let text = text_of(&source.text, &source.filename, 1);
+    let module = text.module.filter(|_| name == "<module>");
+    root(name, &Rc::new(Text { annotations_are_texts: true, module, ..text }), None, limits)
 }
 
 /// Lowers a module of the server's own library.
@@ -41,7 +43,7 @@ pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> 
 /// # Errors
 /// As [`block`].
 pub fn library(name: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
-    let text = Text { filename: format!("<{name}>").into(), text: text.into(), first_line: 1, hidden: true };
+    let text = Text { hidden: true, ..text_of(text, &format!("<{name}>"), 1) };
     root("<module>", &Rc::new(text), None, &Limits::default())
 }
 
@@ -50,7 +52,7 @@ pub fn library(name: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
 /// # Errors
 /// As [`block`].
 pub fn written(owner: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
-    let text = Text { filename: "<string>".into(), text: text.into(), first_line: 1, hidden: true };
+    let text = Text { hidden: true, ..text_of(text, "<string>", 1) };
     let owner = Rc::new(ir::Qualifier::new(None, owner, false));
     root("<module>", &Rc::new(text), Some(owner), &Limits::default())
 }
@@ -68,7 +70,7 @@ pub fn function(
     line: u32,
     limits: &Limits,
 ) -> Result<(Rc<Code>, Rc<Code>, Heading), SyntaxError> {
-    let text = text_of(source, &format!("[{name}:{line}] {filename}"), line.max(1));
+    let text = Rc::new(text_of(source, &format!("[{name}:{line}] {filename}"), line.max(1)));
     with_tree(&text, limits, |tree, lines| {
         let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), around: None, loops: 0 };
         lower.scopes.enter(Scope::Root);
@@ -124,8 +126,15 @@ fn find_lambda(tree: &ModModule) -> Option<&ExprLambda> {
     first.0
 }
 
-fn text_of(text: &str, filename: &str, first_line: u32) -> Rc<Text> {
-    Rc::new(Text { filename: filename.into(), text: text.into(), first_line, hidden: false })
+fn text_of(text: &str, filename: &str, first_line: u32) -> Text {
+    Text {
+        filename: filename.into(),
+        text: text.into(),
+        first_line,
+        hidden: false,
+        annotations_are_texts: text.contains("from __future__ import annotations"),
+        module: Some("__main__"),
+    }
 }
 
 /// Guards and parses a text, and runs `step` on its tree with native stack enough for it.

@@ -3,6 +3,7 @@
 pub mod natives;
 mod print;
 pub mod types;
+mod ziggurat;
 
 use std::any::Any;
 use std::borrow::Cow;

@@ -362,10 +362,11 @@ impl Class {
     }
 
     /// Returns the name under which the class shows itself: with the module that defines it.
-    fn shown(&self) -> &str {
-        match &*self.name {
-            "torch.nn.Parameter" => "torch.nn.parameter.Parameter",
-            name => name,
+    fn shown(&self) -> Cow<'_, str> {
+        match self.name.strip_prefix("torch.nn.") {
+            Some("Parameter") => "torch.nn.parameter.Parameter".into(),
+            Some(name) => format!("{}.{name}", neural::home(name)).into(),
+            None => (&*self.name).into(),
         }
     }
 }
@@ -537,7 +538,8 @@ impl HostObject for Class {
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        let (module, short) = self.shown().rsplit_once('.').unwrap_or(("", &self.name));
+        let shown = self.shown();
+        let (module, short) = shown.rsplit_once('.').unwrap_or(("", &self.name));
         if name == "__name__" || name == "__qualname__" {
             return Ok(Value::from(short).into());
         }

@@ -195,10 +195,22 @@ impl Signature {
     /// # Errors
     /// `TypeError` as Python gives for its own functions; `RuntimeError` for an argument that could not be obeyed.
     pub fn bind(&self, args: &Args) -> Result<Bound, Raise> {
-        let name = self.name;
+        self.bound(args, self.name, 0)
+    }
+
+    /// As [`Signature::bind`], of a class: what is called is its `__init__`, which has `self` before the others.
+    ///
+    /// # Errors
+    /// As [`Signature::bind`].
+    pub fn bind_constructor(&self, args: &Args) -> Result<Bound, Raise> {
+        self.bound(args, &format!("{}.__init__", self.name), 1)
+    }
+
+    fn bound(&self, args: &Args, name: &str, receivers: usize) -> Result<Bound, Raise> {
         let (most, given) = (self.parameters.len(), args.positional.len());
         if given > most {
-            let least = self.parameters.iter().filter(|(_, default)| default.is_none()).count();
+            let least = receivers + self.parameters.iter().filter(|(_, default)| default.is_none()).count();
+            let (most, given) = (receivers + most, receivers + given);
             let takes = if least == most { format!("{most}") } else { format!("from {least} to {most}") };
             return Err(Raise::type_error(format!(
                 "{name}() takes {takes} positional arguments but {given} were given"
@@ -242,9 +254,10 @@ impl Signature {
             }
             [one] => Err(Raise::type_error(format!("{name}() missing 1 required positional argument: {one}"))),
             [most @ .., last] => {
-                let (count, most) = (missing.len(), most.join(", "));
+                let (count, comma) = (missing.len(), if most.len() > 1 { "," } else { "" });
+                let most = most.join(", ");
                 Err(Raise::type_error(format!(
-                    "{name}() missing {count} required positional arguments: {most} and {last}"
+                    "{name}() missing {count} required positional arguments: {most}{comma} and {last}"
                 )))
             }
         }

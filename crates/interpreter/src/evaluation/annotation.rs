@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use program::Source;
+use program::ir::Text;
 
 use crate::evaluation::coroutine::{Coroutine, Step};
 use crate::values::frame::Frame;
@@ -22,16 +23,20 @@ pub fn of_function(function: &Function) -> Value {
         return known;
     }
     let Some(frame) = function.surroundings() else { return Value::dict(Vec::<(Rc<str>, Value)>::new()) };
-    let pairs = function.code().parameters.annotations.iter();
-    let pairs = pairs.map(|(name, text)| (Rc::clone(name), meant(frame.machine(), Some(&frame), text)));
-    let found = Value::dict(pairs);
+    let code = function.code();
+    let found = all_of(frame.machine(), &frame, &code.text, &code.parameters.annotations);
     function.set("__annotations__", found.clone());
     found
 }
 
-/// Returns what an annotation means to code in a frame; its text where that is nothing.
-pub fn meant(machine: &Machine, frame: Option<&Rc<Frame>>, text: &Rc<str>) -> Value {
-    evaluated(machine, frame, text).unwrap_or_else(|_| Value::Str(Rc::clone(text)))
+/// Returns `__annotations__` of what a text defines: what each means to code in a frame, or its text where that is nothing.
+pub fn all_of(machine: &Machine, frame: &Rc<Frame>, text: &Text, annotations: &[(Rc<str>, Rc<str>)]) -> Value {
+    let meant = |written: &Rc<str>| match text.annotations_are_texts {
+        true => None,
+        false => evaluated(machine, Some(frame), written).ok(),
+    };
+    let pairs = annotations.iter();
+    Value::dict(pairs.map(|(name, text)| (Rc::clone(name), meant(text).unwrap_or_else(|| Value::Str(Rc::clone(text))))))
 }
 
 /// Evaluates a text as an expression in a frame.

@@ -220,7 +220,7 @@ fn of_function(function: &Rc<Function>, name: &str) -> Option<Value> {
         "__module__" => {
             let module =
                 function.surroundings().and_then(|frame: Rc<Frame>| frame.globals().borrow().get("__name__").cloned());
-            module.unwrap_or_else(|| Value::from("__main__"))
+            module.unwrap_or_else(|| code.text.module.map_or(Value::None, Value::from))
         }
         "__defaults__" => match function.defaults().positional {
             none if none.is_empty() => Value::None,

@@ -192,7 +192,7 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
             format!("<{kind} '{}'>", class.name())
         }
         Value::Class(class) => match class.module() {
-            "builtins" => format!("<class '{}'>", class.qualified_name()),
+            "builtins" => format!("<class '{}'>", class.name()),
             module => format!("<class '{module}.{}'>", class.qualified_name()),
         },
         Value::Function(function) => {
@@ -573,8 +573,10 @@ pub(crate) fn plain_repr_of(value: &Value) -> String {
 /// `object.__repr__(value)`.
 pub(crate) fn plain_repr(value: &Value, instance: &Instance) -> String {
     let class = instance.class();
-    let (module, name) = (class.module(), class.qualified_name());
-    format!("<{module}.{name} object at {}>", address(value))
+    match class.module() {
+        "builtins" => format!("<{} object at {}>", class.name(), address(value)),
+        module => format!("<{module}.{} object at {}>", class.qualified_name(), address(value)),
+    }
 }
 
 /// Calls `__repr__` or `__str__`.

@@ -5,6 +5,7 @@
 mod arithmetic;
 mod builtin;
 mod compare;
+mod counters;
 mod items;
 mod iterate;
 mod names;
@@ -21,7 +22,7 @@ use crate::values::raise::Raise;
 use crate::values::types::{self, Type, dict, type_name};
 use crate::values::value::Value;
 
-use builtin::{builtin, combine_counters, grow_in_place};
+use builtin::{builtin, grow_in_place};
 use names::{Form, special_name, unsupported};
 
 pub use crate::values::class::{payload, plain, special};
@@ -210,7 +211,7 @@ pub fn unary(machine: &Machine, operator: Operator, operand: &Value) -> HostResu
                 _ => (&**dict, &empty),
             };
             let sign = if operator == Operator::Negative { Operator::Sub } else { Operator::Add };
-            return combine_counters(machine, sign, left, right);
+            return counters::combine(machine, sign, left, right);
         }
         _ => match arithmetic::Number::of(operand) {
             Some(number) => match arithmetic::unary(machine, operator, number)? {

@@ -628,10 +628,14 @@ impl Machine {
     /// Returns where code of the program stands that is running, as many calls out; nothing beyond its outermost. Calls of
     /// the library do not count.
     pub fn place(&self, out: usize) -> Option<Entry> {
-        let running = self.0.running.borrow();
-        let mut visible = running.iter().rev().filter(|frame| !frame.code().text.hidden);
-        let frame = visible.nth(out)?;
+        let frame = self.visible(out)?;
         Some(Entry { code: Rc::clone(frame.code()), span: frame.position() })
+    }
+
+    /// Returns the frame of that code.
+    pub(crate) fn visible(&self, out: usize) -> Option<Rc<Frame>> {
+        let running = self.0.running.borrow();
+        running.iter().rev().filter(|frame| !frame.code().text.hidden).nth(out).cloned()
     }
 
     /// Returns the switches of the coroutine that runs, for a host to keep what Python keeps for each thread: every

@@ -65,11 +65,11 @@ pub fn transcript(text: &str) -> String {
     printed + &traceback
 }
 
-/// CPython, in one process for all programs of a test.
+/// CPython, in one process for all programs of a test, which compiles them as the client compiles blocks.
 pub struct Oracle;
 
 const DRIVER: &str = r"
-import io, json, linecache, sys, traceback
+import __future__, io, json, linecache, sys, traceback, types
 from contextlib import redirect_stderr, redirect_stdout
 name = '/user/block.py'
 # What generators raise that nobody goes on with is not told here.
@@ -80,9 +80,10 @@ for text in json.load(sys.stdin):
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     with redirect_stdout(out):
         try:
-            code = compile(text, name, 'exec')
+            sys.modules['__main__'] = types.ModuleType('__main__')
+            code = compile(text, name, 'exec', flags=__future__.annotations.compiler_flag)
             with redirect_stderr(out):
-                exec(code, {'__name__': '__main__'})
+                exec(code, vars(sys.modules['__main__']))
         except SyntaxError as e:
             out.write('SyntaxError\n')
         except BaseException as e:

@@ -196,7 +196,7 @@ impl Lower<'_> {
         self.scopes.enter(Scope::Function);
         let mut parameters = self.parameters(&node.parameters)?;
         if let Some(annotation) = &node.returns {
-            parameters.annotations.push(("return".into(), self.annotation(&**annotation)));
+            parameters.annotations.push(("return".into(), self.source(&**annotation)));
         }
         let around = self.nest(&name, true);
         let loops = std::mem::take(&mut self.loops);
@@ -227,7 +227,7 @@ impl Lower<'_> {
         let cell = self.code(&name, ir::Body::default(), ir::Parameters::default(), None, line);
         let annotations = node.body.iter().filter_map(|statement| match statement {
             Stmt::AnnAssign(node) => match &*node.target {
-                Expr::Name(name) => Some((name.id.as_str().into(), self.annotation(&*node.annotation))),
+                Expr::Name(name) => Some((name.id.as_str().into(), self.source(&*node.annotation))),
                 _ => None,
             },
             _ => None,
@@ -400,7 +400,7 @@ impl Lower<'_> {
         let double_star = parameters.kwarg.iter().map(|parameter| &**parameter);
         for parameter in placed.chain(star).chain(named).chain(double_star) {
             if let Some(annotation) = &parameter.annotation {
-                annotations.push((parameter.name.as_str().into(), self.annotation(&**annotation)));
+                annotations.push((parameter.name.as_str().into(), self.source(&**annotation)));
             }
         }
         Ok(ir::Parameters {
@@ -417,15 +417,6 @@ impl Lower<'_> {
     pub(super) fn source(&self, node: &impl Ranged) -> Rc<str> {
         let range = node.range();
         self.text.text.get(range.start().to_usize()..range.end().to_usize()).unwrap_or_default().into()
-    }
-
-    /// Returns the text of an annotation, which is a text as well where the file says so.
-    fn annotation(&self, node: &impl Ranged) -> Rc<str> {
-        let text = self.source(node);
-        match self.text.text.contains("from __future__ import annotations") {
-            true => format!("{text:?}").into(),
-            false => text,
-        }
     }
 
     pub(super) fn definition(

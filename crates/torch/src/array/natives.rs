@@ -6,7 +6,7 @@ use interpreter::{Args, HostResult, Machine, Value};
 use program::DType;
 
 use super::types;
-use super::{Array, met, on_host};
+use super::{Array, met, on_host, ziggurat};
 use crate::dispatch::{self, Argument};
 use crate::tensor::Tensor;
 use crate::{create, dtype, python};
@@ -19,7 +19,7 @@ type Native = fn(&Machine, Args) -> HostResult;
 /// # Errors
 /// None.
 pub fn members(_: &Machine) -> Result<Members, Raise> {
-    let natives: [(&'static str, Native); 9] = [
+    let natives: [(&'static str, Native); 10] = [
         // The tensor of what numpy takes for an array, on the host.
         ("_t", |machine, args| {
             let value = args.one("_t")?;
@@ -83,6 +83,13 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             Ok(Value::Bool(below || same).into())
         }),
         ("_Twister", |machine, args| interpreter::modules::random::twister(machine, args)),
+        ("_strip", |_, args| {
+            let at = args.one("_strip")?.as_int().and_then(|at| u8::try_from(at).ok());
+            let Some(strip) = at.and_then(ziggurat::strip) else {
+                return Err(Raise::value_error("_strip() takes a number from 0 to 255"));
+            };
+            Ok(Value::tuple(vec![Value::Int(strip.bound), strip.width.into(), strip.height.into()]).into())
+        }),
     ];
     Ok(natives.into_iter().map(|(name, body)| (name, Value::native(name, body))).collect())
 }

@@ -24,6 +24,23 @@ pub fn class(name: &str) -> Option<Value> {
     Some(Value::host(Class::dynamic(format!("torch.nn.{name}"), construct)))
 }
 
+/// Returns the module of PyTorch's that defines a layer or a container.
+pub fn home(name: &str) -> &'static str {
+    match name {
+        "Linear" | "NonDynamicallyQuantizableLinear" | "Bilinear" | "Identity" => "torch.nn.modules.linear",
+        "Flatten" | "Unflatten" => "torch.nn.modules.flatten",
+        "Embedding" => "torch.nn.modules.sparse",
+        "LayerNorm" | "RMSNorm" | "GroupNorm" => "torch.nn.modules.normalization",
+        "CosineSimilarity" | "PairwiseDistance" => "torch.nn.modules.distance",
+        name if container::constructor(name).is_some() => "torch.nn.modules.container",
+        name if name.starts_with("BatchNorm") => "torch.nn.modules.batchnorm",
+        name if name.starts_with("Conv") => "torch.nn.modules.conv",
+        name if name.contains("Dropout") => "torch.nn.modules.dropout",
+        name if name.ends_with("Loss") => "torch.nn.modules.loss",
+        _ => "torch.nn.modules.activation",
+    }
+}
+
 /// Says whether a name of `torch.nn` is that of a layer or a container.
 pub fn is_class(name: &str) -> bool {
     container::constructor(name).is_some() || layer::constructor(name).is_some()
@@ -39,11 +56,7 @@ pub(super) struct State {
 
 /// Rebuilds a layer or a container from the state that a request brings.
 pub fn of_state(machine: &Machine, class: &str, state: &Value) -> Option<Result<Value, Raise>> {
-    let name = match class.rsplit('.').next()? {
-        // What attention multiplies its heads' outputs by.
-        "NonDynamicallyQuantizableLinear" => "Linear",
-        name => name,
-    };
+    let name = class.rsplit('.').next()?;
     let state = State::new(state);
     container::of_state(machine, name, &state).or_else(|| layer::of_state(name, state).map(Ok))
 }

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::rc::Rc;
 
+use interpreter::operators::plain;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Slice, Value};
 use libtorch::ffi::{self, Datum, Mode};
@@ -365,6 +366,8 @@ fn part(machine: &Machine, key: &Value) -> Result<Part, Raise> {
         Value::Bool(flag) => Part::Number(Number::Bool(*flag)),
         Value::Int(index) => Part::Number(Number::Int(*index)),
         Value::Big(_) => return Err(python::no_long()),
+        // A number of a class of the program's, as members of an `IntEnum` are.
+        Value::Instance(_) if plain(key).as_int().is_some() => part(machine, &plain(key))?,
         Value::Str(_) => return Err(Raise::type_error("new(): invalid data type 'str'")),
         Value::Slice(slice) => {
             let mut bounds = [0; 3];
@@ -404,7 +407,7 @@ fn part(machine: &Machine, key: &Value) -> Result<Part, Raise> {
 
 /// Reads one bound of a slice.
 fn bound_of(bound: &Value) -> Result<i64, Raise> {
-    if let Some(index) = bound.as_int() {
+    if let Some(index) = plain(bound).as_int() {
         return Ok(index);
     }
     let index = Tensor::of(bound).filter(|tensor| tensor.elements() == 1).map(|tensor| tensor.item()).transpose()?;

@@ -29,7 +29,7 @@ impl Environment for Host {
 }
 
 const DRIVER: &str = r"
-import io, json, sys, warnings
+import __future__, io, json, sys, types, warnings
 from contextlib import redirect_stdout
 warnings.simplefilter('ignore')
 results = []
@@ -37,7 +37,8 @@ for text in json.load(sys.stdin):
     out = io.StringIO()
     with redirect_stdout(out):
         try:
-            exec(compile(text, 'program', 'exec'), {'__name__': '__main__'})
+            sys.modules['__main__'] = types.ModuleType('__main__')
+            exec(compile(text, 'program', 'exec', flags=__future__.annotations.compiler_flag), vars(sys.modules['__main__']))
         except Exception as e:
             print(f'{type(e).__name__}: {e}')
     results.append(out.getvalue())

@@ -374,11 +374,11 @@ except TypeError as e: print(e)
 #### get_type_hints
 import typing
 from typing import Optional, Union, Dict, List, Tuple, Callable, Literal, Annotated, ClassVar, Generic, TypeVar, get_type_hints, get_origin, get_args
-def f(a: int, b: "str" = "x", *c: float, d: Optional[int] = None) -> list[int]: ...
+def f(a: int, b: 'str' = "x", *c: float, d: Optional[int] = None) -> list[int]: ...
 print(typing.get_type_hints(f))
 class A:
     x: int
-    y: "list[str]"
+    y: 'list[str]'
     z: ClassVar[float] = 1.0
 class B(A):
     w: Dict[str, int] = {}

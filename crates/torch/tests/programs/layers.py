@@ -157,3 +157,28 @@ del m.buf, m.heads; m.l = None; print(list(m.state_dict()), [n for n, _ in m.nam
 #### Recurrent layers are printed with what was asked of them
 from torch import nn
 print(nn.GRU(8, 5, batch_first=True), nn.LSTM(4, 3), nn.RNN(2, 3, bias=False), nn.GRU(4, 3, 2, dropout=0.5, bidirectional=True), nn.LSTM(4, 3, proj_size=2))
+#### layers that print and refuse as in PyTorch
+import enum
+import torch
+from torch import nn
+print(nn.TransformerEncoderLayer(8, 2, 16), nn.MultiheadAttention(8, 2), type(nn.MultiheadAttention(8, 2).out_proj), isinstance(nn.MultiheadAttention(8, 2).out_proj, nn.Linear))
+print(nn.RNNCell(3, 4), nn.GRUCell(3, 4, bias=False), nn.LSTMCell(3, 4), nn.RNNCell(3, 4, nonlinearity="relu"))
+for make in (lambda: nn.Bilinear(), lambda: nn.Bilinear(1), lambda: nn.CosineSimilarity(1, 2, 3), lambda: nn.Linear(2), lambda: nn.Linear(), lambda: nn.Embedding(3), lambda: nn.Linear(2, 3, x=1), lambda: nn.Linear(2, 3, True, None, None, 6)):
+    try:
+        print(make())
+    except TypeError as e:
+        print(e)
+class Place(enum.IntEnum):
+    FIRST = 0
+    LAST = -1
+t = torch.arange(6).view(2, 3)
+print(t[Place.LAST], t[Place.FIRST, Place.LAST], t[:, Place.FIRST:], t[0, :Place.LAST])
+t[Place.FIRST, Place.FIRST] = 9
+print(t)
+#### classes of layers
+import torch
+from torch import nn
+layers = [nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(2), nn.Dropout(), nn.MSELoss(), nn.Embedding(2, 2), nn.Conv1d(1, 1, 1), nn.BatchNorm1d(2), nn.Flatten(), nn.CosineSimilarity(), nn.Sequential(), nn.ModuleList(), nn.ModuleDict(), nn.Identity(), nn.LSTM(2, 2), nn.GRUCell(2, 2), nn.MultiheadAttention(2, 1), nn.TransformerEncoderLayer(2, 1)]
+for layer in layers:
+    print(type(layer), type(layer).__module__, type(layer).__name__, type(layer) is getattr(nn, type(layer).__name__), isinstance(layer, type(layer)), issubclass(type(layer), nn.Module))
+print(nn.Linear, nn.Module, {type(layer): 1 for layer in layers[:2]}[nn.ReLU], type(layers[0]) == nn.Linear, type(layers[0]) in (nn.ReLU, nn.Linear), type(layers[0]) is nn.ReLU)

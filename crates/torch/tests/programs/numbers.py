@@ -101,3 +101,10 @@ print([issubclass(torch.Tensor, one) for one in (collections.abc.Iterable, colle
 u = np.array([1, 2], dtype=np.uint8)
 print(u.cumsum().dtype, np.cumsum(u).dtype, np.cumprod(u).dtype, u.cumsum(0).dtype, np.array([True, False]).cumsum().dtype, u.astype(np.int8).cumsum().dtype, np.arange(6).reshape(2, 3).cumsum(axis=1), np.arange(6).reshape(2, 3).cumsum(), v.numpy().cumsum())
 print(*[one.dtype for one in (np.setdiff1d(v.numpy(), [1.5]), np.setdiff1d(v, [1.5]), np.setdiff1d(a, [1.5]), np.intersect1d(v.numpy(), [1.5]))])
+#### normal numbers of a generator
+import numpy as np
+g = np.random.default_rng(0)
+print(g.normal(), g.standard_normal(3).tolist(), g.normal(2.0, [1.0, 3.0]).tolist(), g.normal(size=(2, 2)).tolist(), g.lognormal(), g.random(), g.integers(0, 9, 2))
+numbers = np.random.default_rng(7).standard_normal(20000).tolist()
+print(sum(numbers), min(numbers), max(numbers), [number for number in numbers if abs(number) > 3.6])
+print(np.random.default_rng([1, 2]).normal(0, 1, 5).tolist())

@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         body.body(&definition.code.body)?.get().await?;
         let module = match self.frame.globals().borrow().get("__name__") {
             Some(Value::Str(name)) => Rc::clone(name),
-            _ => "__main__".into(),
+            _ => definition.code.text.module.unwrap_or("builtins").into(),
         };
         let mut attributes = frame.names();
         let module = match attributes.iter().find(|(name, _)| &**name == "__module__") {
@@ -129,10 +129,8 @@ impl<'a> Run<'a> {
             attributes.push(("__doc__".into(), Value::Str(Rc::clone(text))));
         }
         if !definition.annotations.is_empty() {
-            let pairs = definition.annotations.iter();
-            let pairs =
-                pairs.map(|(name, text)| (Rc::clone(name), annotation::meant(self.machine, Some(&frame), text)));
-            attributes.push(("__annotations__".into(), Value::dict(pairs)));
+            let found = annotation::all_of(self.machine, &frame, &definition.code.text, &definition.annotations);
+            attributes.push(("__annotations__".into(), found));
         }
         self.machine.charge_fuel(Class::cost(&bases))?;
         let class = Class::qualified(

@@ -11,7 +11,7 @@ use crate::values::raise::Raise;
 use crate::values::types::{Type, dict, ledger, sequence, string};
 use crate::values::value::Value;
 
-use super::{arithmetic, binary, compare, index_fitting, is_iterable, less_now, plain, special, then};
+use super::{arithmetic, compare, counters, index_fitting, is_iterable, plain, special, then};
 
 /// What builtin types do with each other; `NotImplemented` where they do not go together.
 pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -> HostResult {
@@ -83,7 +83,7 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
         (_, Value::Dict(left), Value::Dict(right))
             if left.type_of() == Type::Counter && right.type_of() == Type::Counter =>
         {
-            combine_counters(machine, operator, left, right)
+            counters::combine(machine, operator, left, right)
         }
         (Operator::BitOr, Value::Dict(first), Value::Dict(second)) => {
             use dict::Kind::{Counter, Default, Ordered, Plain};
@@ -165,32 +165,6 @@ fn repeat(machine: &Machine, items: &[Value], count: i64) -> Result<Vec<Value>, 
         repeated.extend_from_slice(items);
     }
     Ok(repeated)
-}
-
-/// `+`, `-`, `|` and `&` of counters keep positive counts only.
-pub fn combine_counters(machine: &Machine, operator: Operator, left: &dict::Dict, right: &dict::Dict) -> HostResult {
-    let result = dict::Dict::of_kind(dict::Kind::Counter);
-    let zero = || Value::Int(0);
-    let mut entries = left.keyed_entries();
-    entries.extend(right.keyed_entries().into_iter().filter(|(key, ..)| !left.contains(key)));
-    for (key, original, _) in entries {
-        let (mine, yours) = (left.get(&key).unwrap_or_else(zero), right.get(&key).unwrap_or_else(zero));
-        let count = match operator {
-            Operator::Add | Operator::Sub => match binary(machine, operator, &mine, &yours)? {
-                Outcome::Ready(count) => count,
-                _ => return Ok(Outcome::NotImplemented),
-            },
-            Operator::BitOr | Operator::BitAnd => {
-                let less = less_now(machine, &mine, &yours)?.unwrap_or(false);
-                if less == (operator == Operator::BitOr) { yours } else { mine }
-            }
-            _ => return Ok(Outcome::NotImplemented),
-        };
-        if less_now(machine, &zero(), &count)?.unwrap_or(false) {
-            result.insert(machine, key, original, count)?;
-        }
-    }
-    Ok(Value::Dict(Rc::new(result)).into())
 }
 
 /// What mutable builtin containers do with `+=` and its like; `bound` is what the target is bound to.

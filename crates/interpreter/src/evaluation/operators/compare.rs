@@ -11,7 +11,7 @@ use crate::values::types::{Dict, Slice, dict, hash, ledger};
 use crate::values::value::Value;
 
 use super::arithmetic::{self, Number};
-use super::{binary, call_special, later, payload, special, truth};
+use super::{binary, call_special, counters, later, payload, special, truth};
 
 /// Nested containers that are compared while user code takes part.
 const DEPTH: usize = 400;
@@ -171,6 +171,7 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
                 None => Compared::Ask,
             });
         }
+        (D(left), D(right)) if Comparison::of(left, right) == Comparison::Counts => return Ok(Compared::Ask),
         (S(left), S(right)) => {
             if left.has_user_keys() || right.has_user_keys() {
                 return Ok(Compared::Ask);
@@ -322,6 +323,9 @@ fn compare<'a>(
         let (left_items, right_items) = match (left, right) {
             (Value::List(left), Value::List(right)) => (left.to_vec(), right.to_vec()),
             (Value::Tuple(left), Value::Tuple(right)) => (left.to_vec().into(), right.to_vec().into()),
+            (Value::Dict(left), Value::Dict(right)) if !matches!(operator, Operator::Equal | Operator::NotEqual) => {
+                return counters::order(machine, operator, left, right).await.map(Value::Bool);
+            }
             (Value::Dict(left), Value::Dict(right)) => {
                 let equal = dicts_equal(machine, left, right, depth).await?;
                 return Ok(Value::Bool(equal == (operator == Operator::Equal)));

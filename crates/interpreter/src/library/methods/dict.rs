@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::evaluation::mapping::{another, merge, with_key};
 use crate::evaluation::operators::{self, with_items};
 use crate::evaluation::view::View;
+use crate::values::exceptions::Kind as Exception;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -120,6 +121,10 @@ fn update(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
 /// # Errors
 /// What user code raises.
 pub fn fromkeys(machine: &Machine, kind: Type, args: Args) -> HostResult {
+    if kind == Type::Counter {
+        let message = "Counter.fromkeys() is undefined.  Use Counter(iterable) instead.";
+        return Err(Raise::new(Exception::NotImplementedError, message));
+    }
     let mut args = args.between("fromkeys", 1, 2)?.into_iter();
     let (iterable, value) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
     with_items(machine, iterable, move |machine, items| {

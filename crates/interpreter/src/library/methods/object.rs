@@ -39,7 +39,7 @@ pub fn attribute(receiver: &Value, plain: &Value, name: &str) -> Option<Value> {
     match plain {
         Value::Int(_) | Value::Bool(_) | Value::Big(_) => int::attribute(plain, name),
         Value::Float(_) | Value::Complex(..) => float::attribute(plain, name),
-        Value::Dict(dict) if name == "fromkeys" && dict.type_of() != Type::Counter => {
+        Value::Dict(dict) if name == "fromkeys" => {
             let kind = dict.type_of();
             Some(Value::native("fromkeys", move |machine, args| super::dict::fromkeys(machine, kind, args)))
         }
@@ -60,7 +60,7 @@ pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
             let line = std::iter::successors(Some(kind), |kind| kind.base());
             return Some(Value::tuple(line.map(Value::Type).collect()));
         }
-        (Type::Dict | Type::OrderedDict | Type::DefaultDict, "fromkeys") => {
+        (Type::Dict | Type::OrderedDict | Type::DefaultDict | Type::Counter, "fromkeys") => {
             return Some(Value::native("fromkeys", move |machine, args| super::dict::fromkeys(machine, kind, args)));
         }
         (Type::Str, "maketrans") => return Some(Value::native("maketrans", string::maketrans)),

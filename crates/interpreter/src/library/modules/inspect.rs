@@ -19,7 +19,7 @@ fn natives(_: &Machine) -> Result<Members, Raise> {
         let generates = matches!(args.one("_generates")?, Value::Function(function) if function.code().generator);
         Ok(Value::Bool(generates).into())
     });
-    // Evaluates a text where a function stands, or a class's methods.
+    // Evaluates a text where a function stands, or a class's methods; without any, where the program asks.
     let evaluated = Value::native("_evaluated", |machine, args| {
         let [owner, Value::Str(text)] = &args.between("_evaluated", 2, 2)?[..] else {
             return Err(Raise::type_error("_evaluated() takes an object and a text"));
@@ -32,6 +32,7 @@ fn natives(_: &Machine) -> Result<Members, Raise> {
             }),
             _ => None,
         };
+        let frame = frame.or_else(|| machine.visible(0));
         Ok(annotation::evaluated(machine, frame.as_ref(), text)?.into())
     });
     Ok(vec![("_described", described), ("_evaluated", evaluated), ("_generates", generates)])

@@ -5,6 +5,7 @@ use num_integer::Integer;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::evaluation::operators::{self, later, with_items};
+use crate::library::methods;
 use crate::library::modules::{Members, functions};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
@@ -88,11 +89,11 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     ]);
     for (name, function) in REAL {
         let (name, function) = (*name, *function);
-        members.push((name, Value::native(name, move |machine, args| unary(machine, args, name, function))));
+        members.push((name, of_reals(name, move |machine, args| unary(machine, args, name, function))));
     }
     for (name, function) in PAIRS {
         let (name, function) = (*name, *function);
-        members.push((name, Value::native(name, move |machine, args| binary(machine, args, name, function))));
+        members.push((name, of_reals(name, move |machine, args| binary(machine, args, name, function))));
     }
     members.extend([
         ("e", Value::Float(std::f64::consts::E)),
@@ -153,6 +154,25 @@ const PAIRS: &[(&str, Pair)] = &[
         closest.copysign(if left.is_sign_negative() { -closest } else { closest })
     }),
 ];
+
+/// A function of real numbers, to which it makes objects that have `__float__` or `__index__` first.
+fn of_reals(name: &'static str, function: impl Fn(&Machine, Args) -> HostResult + Clone + 'static) -> Value {
+    let asks = |value: &Value| ["__float__", "__index__"].iter().any(|name| operators::special(value, name).is_some());
+    Value::native(name, move |machine, args: Args| {
+        if !args.positional.iter().any(asks) {
+            return function(machine, args);
+        }
+        let (machine, function) = (machine.clone(), function.clone());
+        later(async move {
+            let mut args = args;
+            for value in args.positional.iter_mut().filter(|value| asks(value)) {
+                let number = methods::float::construct(&machine, Args::of([value.clone()]))?;
+                *value = machine.settle(number).await?;
+            }
+            machine.settle(function(&machine, args)?).await
+        })
+    })
+}
 
 /// Reads a real number.
 fn real(machine: &Machine, value: &Value) -> Result<f64, Raise> {

@@ -213,7 +213,7 @@ def _own_fields(cls, kw_only):
     annotations = cls.__dict__.get("__annotations__", {})
     found, separated = {}, False
     for name, annotation in annotations.items():
-        kind = _kind_of(annotation)
+        kind = _kind_of(annotation, cls)
         if kind == "KW_ONLY":
             if separated:
                 raise TypeError(f"{name!r} is KW_ONLY, but KW_ONLY has already been specified")
@@ -244,14 +244,15 @@ def _own_fields(cls, kw_only):
     return found
 
 
-def _kind_of(annotation):
+def _kind_of(annotation, cls):
     """Names what an annotation is."""
     if not isinstance(annotation, str):
         origin = getattr(annotation, "__origin__", annotation)
         if origin is KW_ONLY or isinstance(origin, InitVar) or origin is InitVar:
             return "KW_ONLY" if origin is KW_ONLY else "InitVar"
         return "ClassVar" if repr(origin) == "typing.ClassVar" else ""
-    return annotation.strip("'\" ").partition("[")[0].strip().rpartition(".")[2]
+    # Python looks for a text's name in the class's module.
+    return "" if cls.__module__ == "builtins" else annotation.partition("[")[0].strip().rpartition(".")[2]
 
 
 def _is_mutable(default):

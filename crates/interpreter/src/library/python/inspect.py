@@ -88,6 +88,9 @@ def _type_hints(obj, globalns=None, localns=None, include_extras=False):
                 value = type(None)
             if isinstance(value, str):
                 value = known[value] if value in known else _evaluated(owner, value)
+            if isinstance(value, str):
+                # It was quoted in a block, where annotations are texts anyway.
+                value = _evaluated(owner, value)
             hints[name] = value if include_extras else _bare(value)
     return hints
 

@@ -12,7 +12,7 @@ use interpreter::types::charge::Charge;
 use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value, operators};
 
 use super::{State, base, hooks};
-use crate::modules::Construct;
+use crate::modules::{Construct, class_named};
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -675,6 +675,10 @@ impl HostObject for Container {
             false => String::new(),
         };
         super::described(machine, self.name, &extra, members, self.name == "ModuleList").map(Some)
+    }
+
+    fn class(&self) -> Option<Value> {
+        class_named(&format!("torch.nn.{}", self.name))
     }
 
     fn is_instance(&self, class: &str) -> bool {

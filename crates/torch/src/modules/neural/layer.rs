@@ -14,10 +14,13 @@ use program::DType;
 use super::{State, base, hooks};
 use crate::dispatch::{self, Argument, Number};
 use crate::dtype::{self, Device};
-use crate::modules::Construct;
+use crate::modules::{Construct, class_named};
 use crate::python;
 use crate::signatures::{self, Bound, Signature, literal};
 use crate::tensor::Tensor;
+
+/// What attention multiplies its heads' outputs by: a `Linear` of another name.
+const ATTENTION: &str = "NonDynamicallyQuantizableLinear";
 
 /// A layer: a class of the table and its attributes.
 pub struct Layer {
@@ -86,7 +89,7 @@ impl Given<'_> {
 
 impl Layer {
     fn construct(machine: &Machine, class: &'static Signature, args: &Args) -> Result<Self, Raise> {
-        let bound = class.bind(args)?;
+        let bound = class.bind_constructor(args)?;
         let (layer, _) = Self::made(machine, class, &bound)?;
         Ok(layer)
     }
@@ -153,7 +156,7 @@ impl Layer {
                     )));
                 }
             }
-            "Linear" => {
+            "Linear" | ATTENTION => {
                 let (inputs, outputs) = (given.int("in_features"), given.int("out_features"));
                 self.uniform(machine, given, &[outputs, inputs], inputs, outputs)?;
             }
@@ -475,8 +478,14 @@ impl HostObject for Layer {
         Ok(Some(format!("{}({})", self.class.name(), self.extra())))
     }
 
+    fn class(&self) -> Option<Value> {
+        class_named(&format!("torch.nn.{}", self.class.name()))
+    }
+
     fn is_instance(&self, class: &str) -> bool {
-        class == "torch.nn.Module" || class.strip_prefix("torch.nn.") == Some(self.class.name())
+        class == "torch.nn.Module"
+            || class.strip_prefix("torch.nn.") == Some(self.class.name())
+            || class == "torch.nn.Linear" && self.class.name() == ATTENTION
     }
 }
 
@@ -500,7 +509,7 @@ impl Layer {
             (text, true) => format!("{text}, inplace=True"),
         };
         match self.class.name() {
-            "Linear" => format!("{}, bias={}", named(&["in_features", "out_features"]), truth("bias")),
+            "Linear" | ATTENTION => format!("{}, bias={}", named(&["in_features", "out_features"]), truth("bias")),
             "Bilinear" => {
                 format!("{}, bias={}", named(&["in1_features", "in2_features", "out_features"]), truth("bias"))
             }

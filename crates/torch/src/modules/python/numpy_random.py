@@ -10,7 +10,7 @@ __all__ = (
 )
 
 # `RandomState` draws NumPy's numbers: the Mersenne Twister, and what NumPy makes of its words. The bits of `default_rng` are
-# PCG64's, seeded as NumPy does; its normal numbers come of tables that are not here, and are refused.
+# PCG64's, seeded as NumPy does, and normal numbers are made of them by the same strips.
 
 _SEED = 67280421310721
 
@@ -401,6 +401,8 @@ class RandomState(_Drawing):
 
 
 _MASK = (1 << 128) - 1
+# Where the tail of normal numbers begins.
+_TAIL, _TAIL_INVERSE = 3.6541528853610088, 0.27366123732975827
 _STEP = 0x2360ED051FC65DA44385DF649FCCF645
 
 
@@ -470,10 +472,22 @@ class Generator(_Drawing):
         return (self._long() >> 11) * (1.0 / 9007199254740992.0)
 
     def _gauss(self):
-        raise NotImplementedError(
-            "normal numbers of numpy.random.default_rng are not supported by this server: use numpy.random.RandomState(seed) "
-            "or torch.randn"
-        )
+        while True:
+            word = self._long()
+            at, negative, magnitude = word & 0xFF, word >> 8 & 1, word >> 9 & 0xFFFFFFFFFFFFF
+            bound, width, height = _strip(at)
+            x = -(magnitude * width) if negative else magnitude * width
+            if magnitude < bound:
+                return x
+            if at:
+                if (_strip(at - 1)[2] - height) * self._double() + height < math.exp(-0.5 * x * x):
+                    return x
+                continue
+            while True:
+                beyond = -_TAIL_INVERSE * math.log1p(-self._double())
+                y = -math.log1p(-self._double())
+                if y + y > beyond * beyond:
+                    return -(_TAIL + beyond) if magnitude >> 8 & 1 else _TAIL + beyond
 
     def _lemire(self, most):
         if most == 0:

@@ -200,6 +200,14 @@ class RNNCellBase(nn.Module):
                 if weight is not None:
                     weight.uniform_(-bound, bound)
 
+    def extra_repr(self):
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.bias is not True:
+            text += f", bias={self.bias}"
+        if getattr(self, "nonlinearity", "tanh") != "tanh":
+            text += f", nonlinearity={self.nonlinearity}"
+        return text
+
     def _run(self, function, input, hx):
         name = type(self).__name__
         if input.dim() not in (1, 2):

@@ -23,6 +23,8 @@ def _additive(mask, dtype):
 
 
 class MultiheadAttention(nn.Module):
+    __module__ = "torch.nn.modules.activation"
+
     def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, add_bias_kv=False, add_zero_attn=False, kdim=None,
                  vdim=None, batch_first=False, device=None, dtype=None):
         if embed_dim <= 0 or num_heads <= 0:
@@ -50,7 +52,7 @@ class MultiheadAttention(nn.Module):
             self.v_proj_weight = empty(embed_dim, self.vdim)
             self.in_proj_weight = None
         self.in_proj_bias = empty(3 * embed_dim) if bias else None
-        self.out_proj = nn.Linear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
+        self.out_proj = nn.NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
         self.bias_k = empty(1, 1, embed_dim) if add_bias_kv else None
         self.bias_v = empty(1, 1, embed_dim) if add_bias_kv else None
         self.add_zero_attn = add_zero_attn
