@@ -67,6 +67,10 @@ impl<M: Model> interpreter::Environment for Environment<M> {
         Some(self.job.turn.clock())
     }
 
+    fn began(&self) -> Option<Duration> {
+        self.job.turn.began().duration_since(SystemTime::UNIX_EPOCH).ok()
+    }
+
     fn lasts(&self, _: &Machine) -> Result<bool, Fatal> {
         self.job.turn.lasts()
     }
