@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Effect, Machine, Use, Value};
