@@ -29,6 +29,10 @@ pub trait JobContext: 'static {
     /// Hears of a value that a block of the job puts in the place of one of the model's.
     fn takes(&self, _machine: &Machine, _value: &Value) {}
 
+    /// Hears of a value of the model's that a block of the job is given, where that block's code stands: the model has computed it
+    /// since the block began to wait.
+    fn gives(&self, _machine: &Machine, _value: &Value) {}
+
     /// Takes what the thread holds for the code that runs, which is about to make way for other code.
     fn put_aside(&self) -> Self::Aside;
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Effect, Machine, Use, Value};
@@ -65,6 +65,10 @@ impl<M: Model> interpreter::Environment for Environment<M> {
 
     fn clock(&self) -> Option<Duration> {
         Some(self.job.turn.clock())
+    }
+
+    fn began(&self) -> Option<Duration> {
+        self.job.turn.began().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
 
     fn lasts(&self, _: &Machine) -> Result<bool, Fatal> {

@@ -101,6 +101,11 @@ impl Mediator {
         Self { state, status: Status::Done, group, beside: false, precedence: Precedence::Own, coroutine }
     }
 
+    /// Runs something under what the block's code has set for itself, as [`Coroutine::under`] has it.
+    pub fn under<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.coroutine.under(run)
+    }
+
     /// Returns what the block waits for.
     pub fn pending(&self) -> Option<&Pending> {
         match &self.status {

@@ -565,7 +565,7 @@ impl<M: Model> Run<M> {
             Status::Done => return Ok(false),
         };
         let model = Rc::clone(&self.job.model);
-        let mut replaced = false;
+        let (mut replaced, reads) = (false, matches!(wish, Wish::Read(..)));
         if let Wish::Write(_, value) | Wish::WriteFirst(_, value) = &wish {
             model.takes(&self.machine, value);
         }
@@ -628,6 +628,9 @@ impl<M: Model> Run<M> {
             },
             _ => Err(Raise::value_error("this value cannot be read or written that way")),
         };
+        if let (true, Ok(value), Some(mediator)) = (reads, &answer, self.mediators.get(index)) {
+            mediator.under(|| model.gives(&self.machine, value));
+        }
         self.resume(index, Some(answer))?;
         Ok(replaced)
     }

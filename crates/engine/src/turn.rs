@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use interpreter::Fatal;
 
@@ -40,6 +40,7 @@ impl Crowd {
 pub struct Turn {
     place: Place,
     epoch: Instant,
+    began: SystemTime,
     /// For how long the job was paused.
     paused: Cell<Duration>,
     /// When, by [`Turn::clock`], the job was given the thread; `None` while the time is not its own: in company, where its
@@ -74,6 +75,7 @@ impl Turn {
         Self {
             place,
             epoch: Instant::now(),
+            began: SystemTime::now(),
             paused: Cell::default(),
             since: Cell::new(since),
             used: Cell::default(),
@@ -86,6 +88,11 @@ impl Turn {
     /// Returns the time that the job was not paused.
     pub fn clock(&self) -> Duration {
         self.epoch.elapsed().saturating_sub(self.paused.get())
+    }
+
+    /// Returns the time of day at which [`Turn::clock`] began.
+    pub fn began(&self) -> SystemTime {
+        self.began
     }
 
     /// Begins the turn of a job that shares passes: what its code does between them, or in one.

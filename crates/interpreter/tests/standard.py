@@ -48,6 +48,24 @@ print(inspect.signature(lambda x, *, y: 0))
 from time import perf_counter
 start = perf_counter()
 print(perf_counter() - start < 5)
+#### moments in parts
+import logging, sys, time
+from datetime import datetime, timezone
+print(time.gmtime(1_700_000_000.9), time.asctime(time.gmtime(0)), time.gmtime(-1).tm_year, isinstance(time.gmtime(0), time.struct_time))
+print(time.strftime("%d %b %Y, %H:%M:%S, %j %a", time.gmtime(951_782_400)), time.strftime("%F", (2024, 2, 29, 1, 2, 3, 3, 60, 0)))
+print(datetime(2024, 2, 29).timetuple()[:6], type(datetime(2024, 2, 29).timetuple()) is time.struct_time)
+now, counted, parts = time.time(), time.time_ns(), time.gmtime()
+print(0 <= counted / 1e9 - now < 5, parts == time.gmtime(now) or parts > time.gmtime(now), len(time.ctime()), len(time.asctime()))
+print(0 <= datetime.now(timezone.utc).timestamp() - now < 5, type(datetime.now()), type(datetime.now().today()), datetime.now().tzinfo)
+for style, text in (("%", "%(asctime)s|%(msecs)d|%(message)s"), ("{", "{asctime} {message}"), ("$", "${asctime} $message")):
+    for dates in (None, "%H h %M"):
+        f = logging.Formatter(text, dates, style)
+        f.converter = time.gmtime
+        record = logging.LogRecord("n", 20, "/a/b.py", 7, "hi", (), None)
+        print(0 <= record.created - now < 5, 0 <= record.msecs < 1000, record.relativeCreated >= 0, f.usesTime())
+        record.created, record.msecs = 951_782_400.25, 250
+        print(f.format(record))
+print(logging.Formatter("%(message)s").usesTime())
 #### modules that are made
 import types
 made = types.ModuleType('made', 'what it is for')

@@ -500,6 +500,20 @@ pub fn is_learned(value: &Value) -> bool {
     }
 }
 
+/// Has the tensors of a value that a block is given require no grad, and come of no parameters.
+pub fn forget(value: &Value) {
+    let all = |values: Vec<Value>| values.iter().for_each(forget);
+    if let Some(tensor) = torch::Tensor::of(value) {
+        tensor.forget();
+    } else if let Some(output) = engine::python::host::<ModelOutput>(value) {
+        all(output.fields().into_iter().map(|(_, field)| field).collect());
+    } else if let Value::Tuple(items) = value {
+        all(items.to_vec());
+    } else if let Value::Dict(dict) = value {
+        all(dict.entries().into_iter().map(|(_, entry)| entry).collect());
+    }
+}
+
 /// Says whether what a module returns comes of parameters: its own, or those that its arguments come of.
 fn learns(node: &Node, args: &Args) -> bool {
     match node {

@@ -715,4 +715,12 @@ impl JobContext for Transformer {
             torch::Job::of(machine).doubt();
         }
     }
+
+    /// With the client, the model computes in the mode that a block has set when it waits: under `torch.no_grad()`, nothing of what
+    /// it reads there requires grad.
+    fn gives(&self, machine: &Machine, value: &Value) {
+        if !torch::Job::of(machine).records() {
+            modules::forget(value);
+        }
+    }
 }

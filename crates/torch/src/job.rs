@@ -117,6 +117,12 @@ impl Job {
         self.gradients.get() && self.modes.gradients() && self.unrecorded.get() == 0
     }
 
+    /// Returns whether the code that runs has left it at recording what gradients need, whether or not the job can have any.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        self.modes.gradients()
+    }
+
     /// Sets whether any code of the job may have gradients, and returns what was set before.
     pub fn set_gradients(&self, on: bool) -> bool {
         self.gradients.replace(on)

@@ -98,6 +98,15 @@ impl Tensor {
         self.0.learned.set(learned && (dtype::is_floating(dtype()) || dtype::is_complex(dtype())));
     }
 
+    /// Has the tensor be one that was computed where nothing is recorded. A view of another stays as it is recorded.
+    pub fn forget(&self) {
+        self.set_learned(false);
+        if self.pending().is_none() && self.requires_grad() {
+            // libtorch refuses it for views.
+            drop(self.handle().f_detach_());
+        }
+    }
+
     /// Says whether the tensor is known to come of a model's parameters.
     #[must_use]
     pub fn is_learned(&self) -> bool {

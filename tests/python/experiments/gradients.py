@@ -256,6 +256,20 @@ def autograd_functions(model, remote):
     return gradients, flag
 
 
+@experiment()
+def the_model_computes_in_the_mode_that_a_block_waits_in(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        first = layers(model)[0].output
+        with torch.no_grad():
+            second = layers(model)[1].output
+            flags = [first.requires_grad, second.requires_grad, (second * 2).requires_grad].save()
+        third = layers(model)[2].output
+        logits = model.lm_head.output
+        flags += [(second * 2).requires_grad, third.requires_grad, logits.requires_grad]
+        gradients = nnsight.save(torch.autograd.grad(logits[0, -1].max(), [third, first], allow_unused=True))
+    return flags, gradients
+
+
 @experiment("gpt2")
 def gradients_of_gradients(model, remote):
     model = model.eager

@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import re
+import time
 from collections import Counter, OrderedDict, defaultdict
 from typing import NamedTuple
 
@@ -240,6 +241,22 @@ def einops_in_a_block(model, remote):
         rearrange(state, "b p (h w) -> b p h w", h=4)[:, :, 1] = 0
         logits = model.lm_head.output[:, -1].save()
     return same, pooled, wide, logits
+
+
+@experiment()
+def the_time_of_day(model, remote):
+    before = time.time()
+    with model.trace(FRANCE, remote=remote):
+        import logging
+        from datetime import datetime, timezone
+
+        began = time.time()
+        near = nnsight.save([abs(began - before) < 3600, abs(time.time_ns() / 1e9 - began) < 3600])
+        now = datetime.now(timezone.utc)
+        near.append(abs(now.timestamp() - began) < 3600)
+        record = logging.LogRecord("lab", logging.INFO, "lab.py", 1, "began", (), None)
+        near.append(logging.Formatter("%(asctime)s %(message)s").format(record)[:3] == now.strftime("%Y")[:3])
+    return near
 
 
 @experiment()

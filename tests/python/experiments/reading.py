@@ -239,3 +239,19 @@ def layers_by_slices(model, remote):
         picked += [layer.output[0, 0, :8] for layer in layers(model)[3:]]
         stacked = torch.stack(picked).save()
     return stacked
+
+
+@experiment()
+def what_is_read_without_gradients_comes_back_without(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        with torch.no_grad():
+            state = layers(model)[1].output.save()
+            inputs = layers(model)[2].mlp.inputs.save()
+            double = (state * 2).save()
+        late = layers(model)[2].output.save()
+        output = model.output.save()
+    with model.trace(FRANCE, remote=remote):
+        with torch.inference_mode():
+            probabilities = model.lm_head.output.softmax(-1).save()
+    kept = [state, *inputs[0], double, late, output.logits, probabilities]
+    return kept, [tensor.requires_grad for tensor in kept]

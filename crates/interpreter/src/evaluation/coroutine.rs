@@ -49,6 +49,11 @@ impl Coroutine {
         Self { machine: machine.clone(), mailbox: Rc::default(), future: Some(future) }
     }
 
+    /// Runs something of the host's under [the switches](Machine::switches) that the coroutine left.
+    pub fn under<T>(&self, run: impl FnOnce() -> T) -> T {
+        switched(&self.machine, &self.mailbox, run)
+    }
+
     /// Goes on to the next question or to the end. `answer` is `None` at first, then the answer to the last question.
     pub fn resume(&mut self, answer: Option<Result<Value, Raise>>) -> Step {
         let Some(future) = self.future.as_mut() else {
@@ -57,10 +62,8 @@ impl Coroutine {
         *self.mailbox.answer.borrow_mut() = answer;
         let _paying = self.machine.pays();
         let outer = self.machine.set_polled(Some(Rc::clone(&self.mailbox)));
-        let switches = self.machine.switches();
-        let around = switches.replace(self.mailbox.switches.get());
-        let polled = grow(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop())));
-        self.mailbox.switches.set(switches.replace(around));
+        let poll = || grow(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        let polled = switched(&self.machine, &self.mailbox, poll);
         self.machine.set_polled(outer);
         match polled {
             Poll::Ready(result) => {
@@ -75,6 +78,15 @@ impl Coroutine {
             },
         }
     }
+}
+
+/// Runs something under the switches of a coroutine, which keeps what becomes of them.
+fn switched<T>(machine: &Machine, mailbox: &Mailbox, run: impl FnOnce() -> T) -> T {
+    let switches = machine.switches();
+    let around = switches.replace(mailbox.switches.get());
+    let returned = run();
+    mailbox.switches.set(switches.replace(around));
+    returned
 }
 
 /// Returns what an outcome comes to, where that does not wait for the host.

@@ -86,6 +86,11 @@ pub trait Environment {
         None
     }
 
+    /// Returns when the program began, as the time since 1970; `None` where it is to know no time of day.
+    fn began(&self) -> Option<Duration> {
+        None
+    }
+
     /// Hears that the program is about to begin something long that this thread need not do itself. Returns whether the
     /// program may wait for it by [`rest`](Environment::rest).
     ///

@@ -1,4 +1,5 @@
 import re
+import time
 
 __all__ = (
     "CRITICAL", "DEBUG", "ERROR", "FATAL", "Filter", "Formatter", "Handler", "INFO", "LogRecord", "Logger", "NOTSET", "NullHandler",
@@ -41,12 +42,13 @@ def _level(level):
     raise TypeError(f"Level not an integer or a valid string: {level!r}")
 
 
-# What records have where there is a clock, processes and threads.
-_UNKNOWN = ("asctime", "created", "msecs", "relativeCreated", "process", "thread", "taskName")
+# What records have where there are processes and threads.
+_UNKNOWN = ("process", "thread", "taskName")
+_began = time.time()
 
 
 def _lacks(name):
-    return f"logging: the field '{name}' is not supported by this server, which has no time of day, processes or threads"
+    return f"logging: the field '{name}' is not supported by this server, which has no processes or threads"
 
 
 class LogRecord:
@@ -57,6 +59,8 @@ class LogRecord:
         self.exc_info, self.pathname, self.lineno, self.funcName, self.stack_info = exc_info, pathname, lineno, func, sinfo
         self.filename = pathname.rpartition("/")[2]
         self.module = self.filename.rpartition(".")[0] or self.filename
+        self.created = time.time()
+        self.msecs, self.relativeCreated = self.created * 1000 // 1 % 1000, (self.created - _began) * 1000
         self.threadName, self.processName = "MainThread", "MainProcess"
         self.__dict__.update(kwargs)
 
@@ -82,6 +86,8 @@ class Filter:
 
 
 class Formatter:
+    converter = time.localtime
+
     def __init__(self, fmt=None, datefmt=None, style="%", validate=True, *, defaults=None):
         if style not in ("%", "{", "$"):
             raise ValueError("Style must be one of: %,{,$")
@@ -93,8 +99,20 @@ class Formatter:
         self._fmt = fmt or {"%": "%(message)s", "{": "{message}", "$": "${message}"}[style]
         self.datefmt = datefmt
 
+    def usesTime(self):
+        return {"%": "%(asctime)", "{": "{asctime", "$": "asctime"}[self._style] in self._fmt
+
+    def formatTime(self, record, datefmt=None):
+        # One that belongs to the class is called as it is there: Python's own are no methods of it.
+        parts = self.__dict__.get("converter", type(self).converter)(record.created)
+        if datefmt:
+            return time.strftime(datefmt, parts)
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', parts)},{int(record.msecs):03d}"
+
     def format(self, record):
         record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
         if self._style == "{":
             text = self._fmt.format(**record.__dict__)
         elif self._style == "$":
