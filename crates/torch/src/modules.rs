@@ -361,6 +361,16 @@ impl Class {
         Self { name: name.into(), construct }
     }
 
+    /// Returns the name in `torch.nn` of a layer.
+    fn layer(&self) -> Option<&str> {
+        self.name.strip_prefix("torch.nn.").filter(|name| neural::is_layer(name))
+    }
+
+    /// Says whether the class is that of a layer.
+    pub fn is_layer(&self) -> bool {
+        self.layer().is_some()
+    }
+
     /// Returns the name under which the class shows itself: with the module that defines it.
     fn shown(&self) -> Cow<'_, str> {
         match self.name.strip_prefix("torch.nn.") {
@@ -566,6 +576,52 @@ impl HostObject for Class {
 
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
         (self.construct)(machine, args)
+    }
+
+    fn instead_of_deriving(&self) -> Option<&'static str> {
+        let container = !self.is_layer() && self.name.strip_prefix("torch.nn.").is_some_and(neural::is_class);
+        container.then_some("derive from torch.nn.Module, and keep one in an attribute")
+    }
+
+    fn initialize_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
+        match self.layer() {
+            Some(name) => neural::initialize_derived(machine, name, instance, &args),
+            None => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn call_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
+        match self.is_layer() {
+            true => neural::call_instance(machine, instance, args),
+            false => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn instance_attribute(self: Rc<Self>, machine: &Machine, instance: &Value, name: &str) -> HostResult {
+        match self.layer() {
+            Some(layer) => neural::derived_attribute(machine, layer, instance, name),
+            None => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn set_instance_attribute(
+        self: Rc<Self>,
+        machine: &Machine,
+        instance: &Value,
+        name: &str,
+        value: &Value,
+    ) -> HostResult {
+        match self.is_layer() {
+            true => neural::set_instance_attribute(machine, instance, name, value),
+            false => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn delete_instance_attribute(self: Rc<Self>, _: &Machine, instance: &Value, name: &str) -> HostResult {
+        match self.is_layer() {
+            true => Ok(neural::delete_instance_attribute(instance, name)),
+            false => Ok(Outcome::NotImplemented),
+        }
     }
 
     fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {

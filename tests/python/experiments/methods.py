@@ -1199,3 +1199,36 @@ def surprise_under_ablation_by_position(model, remote):
         plain = plain.save()
         nnsight.save(rises)
     return plain, rises
+
+
+class Beside(nn.Linear):
+    """A matrix with a low-rank addition: a layer that derives from PyTorch's."""
+
+    def __init__(self, inside, outside, rank=2, **options):
+        super().__init__(inside, outside, **options)
+        self.down = nn.Parameter(torch.randn(rank, inside))
+        self.up = nn.Parameter(torch.randn(outside, rank))
+
+    def forward(self, x):
+        return super().forward(x) + x @ self.down.T @ self.up.T
+
+
+@experiment()
+def a_layer_that_derives_from_a_layer(model, remote):
+    torch.manual_seed(8)
+    width = model.config.hidden_size
+    sent = Beside(width, width, bias=False)
+    with model.trace(FRANCE, remote=remote):
+
+        class Doubled(Beside):
+            def forward(self, x):
+                return 2 * super().forward(x)
+
+        torch.manual_seed(9)
+        made = Doubled(width, width, rank=3)
+        state = layers(model)[1].output
+        layers(model)[1].output = state + made(state) + sent(state)
+        shown = [str(made), str(sent), isinstance(made, nn.Linear), isinstance(sent, nn.Module), sent.bias is None].save()
+        names = [name for name, _ in made.named_parameters()].save()
+        logits = model.lm_head.output.save()
+    return shown, names, logits

@@ -2,6 +2,7 @@
 
 mod base;
 mod container;
+mod derived;
 mod hooks;
 mod layer;
 
@@ -12,7 +13,9 @@ use super::{Class, written};
 use crate::python;
 use crate::tensor::Tensor;
 
+pub use base::{call_instance, delete_instance_attribute, set_instance_attribute};
 pub use container::Container;
+pub use derived::{attribute as derived_attribute, initialize as initialize_derived};
 pub use layer::Layer;
 
 /// Finds a class by its name.
@@ -39,6 +42,11 @@ pub fn home(name: &str) -> &'static str {
         name if name.ends_with("Loss") => "torch.nn.modules.loss",
         _ => "torch.nn.modules.activation",
     }
+}
+
+/// Says whether a name of `torch.nn` is that of a layer.
+pub fn is_layer(name: &str) -> bool {
+    layer::constructor(name).is_some()
 }
 
 /// Says whether a name of `torch.nn` is that of a layer or a container.

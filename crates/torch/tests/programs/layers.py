@@ -182,3 +182,64 @@ layers = [nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(2), nn.Dropout(), nn.MSELoss(
 for layer in layers:
     print(type(layer), type(layer).__module__, type(layer).__name__, type(layer) is getattr(nn, type(layer).__name__), isinstance(layer, type(layer)), issubclass(type(layer), nn.Module))
 print(nn.Linear, nn.Module, {type(layer): 1 for layer in layers[:2]}[nn.ReLU], type(layers[0]) == nn.Linear, type(layers[0]) in (nn.ReLU, nn.Linear), type(layers[0]) is nn.ReLU)
+#### classes that derive from layers
+import copy
+import torch
+from torch import nn
+torch.manual_seed(3)
+class LoRA(nn.Linear):
+    def __init__(self, inputs, outputs, rank=2, **kwargs):
+        super().__init__(inputs, outputs, **kwargs)
+        self.a = nn.Parameter(torch.randn(rank, inputs))
+        self.b = nn.Parameter(torch.zeros(outputs, rank))
+        self.weight.requires_grad_(False)
+    def forward(self, x):
+        return super().forward(x) + x @ self.a.T @ self.b.T
+    def extra_repr(self):
+        return super().extra_repr() + f", rank={self.a.shape[0]}"
+layer = LoRA(4, 3)
+x = torch.randn(2, 4)
+print(layer, layer(x), layer.in_features, layer.bias, isinstance(layer, nn.Linear), isinstance(layer, nn.Module), type(layer).__name__, isinstance(layer, nn.ReLU))
+print([(n, tuple(p.shape), p.requires_grad) for n, p in layer.named_parameters()], list(layer.state_dict()), issubclass(LoRA, nn.Linear), issubclass(LoRA, nn.Module))
+layer(x).sum().backward()
+print(layer.b.grad, layer.weight.grad, layer.bias.grad)
+twin = copy.deepcopy(layer)
+with torch.no_grad():
+    twin.b += 1
+print(torch.equal(twin(x), layer(x)), torch.equal(twin.weight, layer.weight))
+print(LoRA(4, 3, bias=False).bias, nn.Sequential(LoRA(2, 2, 1), nn.ReLU()))
+class Plain(nn.Linear): pass
+plain = Plain(2, 3)
+print(plain, plain.weight.shape, plain.bias.shape, plain(torch.ones(1, 2)).shape, plain.training, plain.eval().training, plain)
+try:
+    Plain(2)
+except TypeError as e:
+    print(e)
+class Norm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x) * 2
+norm = Norm(3)
+print(norm, norm(torch.randn(5, 3)), norm.running_mean, norm.num_batches_tracked, [n for n, _ in norm.named_buffers()], [n for n, _ in norm.named_parameters()], list(norm.state_dict()))
+norm.eval()
+print(norm(torch.ones(2, 3)), norm.num_batches_tracked)
+class Table(nn.Embedding):
+    @classmethod
+    def of(cls, rows):
+        made = cls(len(rows), len(rows[0]))
+        made.weight = nn.Parameter(torch.tensor(rows))
+        return made
+print(Table.of([[1.0, 2.0], [3.0, 4.0]])(torch.tensor([1, 0])), Table.of([[1.0]]))
+class Step(nn.ReLU):
+    def forward(self, x):
+        return super().forward(x - 1)
+print(Step()(torch.tensor([0.5, 2.0])), Step(), Step(inplace=True).inplace)
+seen = []
+handle = plain.register_forward_hook(lambda module, args, output: seen.append(type(module).__name__))
+plain(torch.ones(1, 2)); handle.remove(); plain(torch.ones(1, 2))
+print(seen, plain.weight.is_leaf)
+plain.load_state_dict({"weight": torch.ones(3, 2), "bias": torch.zeros(3)})
+print(plain(torch.ones(1, 2)), plain.double().weight.dtype)
+class Deeper(LoRA):
+    def forward(self, x):
+        return super().forward(x).relu()
+print(Deeper(2, 2)(torch.ones(1, 2)).shape, Deeper(2, 2))

@@ -166,11 +166,7 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
                 Value::Host(object) => object.is_instance(&name),
                 Value::Instance(instance) => instance.class().lineage().any(|ancestor| {
                     ancestor.bases().iter().any(|base| match base {
-                        Value::Host(base) => {
-                            Rc::ptr_eq(base, class)
-                                || base.class_name().is_some_and(|base_name| base_name == name)
-                                || base.is_instance(&name)
-                        }
+                        Value::Host(base) => is_host_below(base, class) || base.is_instance(&name),
                         _ => false,
                     })
                 }),

@@ -12,7 +12,7 @@ use super::{hooks, members as members_of};
 use crate::allowed;
 use crate::dispatch::{self, Argument};
 use crate::dtype::{self, Device};
-use crate::modules::written;
+use crate::modules::{Class, written};
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -30,10 +30,11 @@ pub fn class() -> Value {
     CLASS.with(|class| Value::Host(class.clone()))
 }
 
-/// Says whether a value is an instance of a user's class that derives from `Module`.
+/// Says whether a value is an instance of a user's class that derives from `Module`, or from a layer.
 pub fn is_instance(value: &Value) -> bool {
     let Value::Instance(instance) = value else { return false };
-    instance.class().host().is_some_and(|host| host.as_any().is::<Module>())
+    let derives = |host: &dyn Any| host.is::<Module>() || host.downcast_ref::<Class>().is_some_and(Class::is_layer);
+    instance.class().host().is_some_and(|host| derives(host.as_any()))
 }
 
 /// Returns the tensors and modules that an instance has registered, or simply holds.
@@ -111,27 +112,11 @@ impl HostObject for Module {
     }
 
     fn call_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
-        let module = instance.clone();
-        let forward: hooks::Forward = Rc::new(move |machine, args| {
-            let (machine, module) = (machine.clone(), module.clone());
-            Ok(Outcome::Later(Box::pin(async move {
-                let forward = machine.get_attribute(&module, "forward").await?;
-                machine.call(&forward, args).await
-            })))
-        });
-        hooks::call(machine, instance, args, forward)
+        call_instance(machine, instance, args)
     }
 
     fn instance_attribute(self: Rc<Self>, machine: &Machine, instance: &Value, name: &str) -> HostResult {
-        if let Value::Instance(own) = instance
-            && let Some(value) = registered(own, name)
-        {
-            return Ok(value.into());
-        }
-        if name == "training" {
-            return Ok(Value::Bool(true).into());
-        }
-        method(machine, instance, name)
+        instance_attribute(machine, instance, name)
     }
 
     fn set_instance_attribute(
@@ -141,34 +126,78 @@ impl HostObject for Module {
         name: &str,
         value: &Value,
     ) -> HostResult {
-        // What a request's state registered stays registered under its name.
-        if let Value::Instance(own) = instance {
-            let before = own.own(name).or_else(|| registered(own, name));
-            super::refuse_assignment(before.as_ref(), name, value)?;
-            for register in REGISTERS {
-                if let Some(Value::Dict(dict)) = own.own(register)
-                    && dict.get_string(name).is_some()
-                {
-                    let key = interpreter::types::key::Key::string(name);
-                    dict.insert(machine, key, Value::from(name), value.clone())?;
-                    return Ok(Value::None.into());
-                }
-            }
-        }
-        Ok(Outcome::NotImplemented)
+        set_instance_attribute(machine, instance, name, value)
     }
 
     fn delete_instance_attribute(self: Rc<Self>, _: &Machine, instance: &Value, name: &str) -> HostResult {
-        let Value::Instance(own) = instance else { return Ok(Outcome::NotImplemented) };
+        Ok(delete_instance_attribute(instance, name))
+    }
+}
+
+/// Calls an instance of a user's class: its `forward`, between its hooks.
+///
+/// # Errors
+/// What these raise.
+pub fn call_instance(machine: &Machine, instance: &Value, args: Args) -> HostResult {
+    let module = instance.clone();
+    let forward: hooks::Forward = Rc::new(move |machine, args| {
+        let (machine, module) = (machine.clone(), module.clone());
+        Ok(Outcome::Later(Box::pin(async move {
+            let forward = machine.get_attribute(&module, "forward").await?;
+            machine.call(&forward, args).await
+        })))
+    });
+    hooks::call(machine, instance, args, forward)
+}
+
+/// Reads an attribute that neither an instance of a user's class nor its own classes have.
+///
+/// # Errors
+/// `AttributeError` for methods that this server does not have.
+pub fn instance_attribute(machine: &Machine, instance: &Value, name: &str) -> HostResult {
+    if let Value::Instance(own) = instance
+        && let Some(value) = registered(own, name)
+    {
+        return Ok(value.into());
+    }
+    if name == "training" {
+        return Ok(Value::Bool(true).into());
+    }
+    method(machine, instance, name)
+}
+
+/// Writes an attribute of an instance of a user's class. What a request's state registered stays registered under its name.
+///
+/// # Errors
+/// `TypeError` where PyTorch refuses the value.
+pub fn set_instance_attribute(machine: &Machine, instance: &Value, name: &str, value: &Value) -> HostResult {
+    if let Value::Instance(own) = instance {
+        let before = own.own(name).or_else(|| registered(own, name));
+        super::refuse_assignment(before.as_ref(), name, value)?;
         for register in REGISTERS {
             if let Some(Value::Dict(dict)) = own.own(register)
-                && dict.remove(&interpreter::types::key::Key::string(name)).is_some()
+                && dict.get_string(name).is_some()
             {
+                let key = interpreter::types::key::Key::string(name);
+                dict.insert(machine, key, Value::from(name), value.clone())?;
                 return Ok(Value::None.into());
             }
         }
-        Ok(Outcome::NotImplemented)
     }
+    Ok(Outcome::NotImplemented)
+}
+
+/// Unbinds what an instance of a user's class has registered under a name.
+pub fn delete_instance_attribute(instance: &Value, name: &str) -> Outcome {
+    let Value::Instance(own) = instance else { return Outcome::NotImplemented };
+    for register in REGISTERS {
+        if let Some(Value::Dict(dict)) = own.own(register)
+            && dict.remove(&interpreter::types::key::Key::string(name)).is_some()
+        {
+            return Value::None.into();
+        }
+    }
+    Outcome::NotImplemented
 }
 
 /// Methods that all modules share.
@@ -549,7 +578,7 @@ fn passing(module: &Value) -> Vec<String> {
 }
 
 /// Puts an entry into a dictionary that a module keeps.
-fn put(machine: &Machine, module: &Value, register: &str, name: &str, value: Value) -> Result<(), Raise> {
+pub fn put(machine: &Machine, module: &Value, register: &str, name: &str, value: Value) -> Result<(), Raise> {
     let dict = match super::own(module, register) {
         Some(Value::Dict(dict)) => dict,
         _ => {

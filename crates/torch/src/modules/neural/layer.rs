@@ -44,10 +44,7 @@ pub fn constructor(name: &str) -> Option<Construct> {
 
 /// Rebuilds a layer from what a request brings of it.
 pub fn of_state(name: &str, state: State) -> Option<Value> {
-    let class = table().get(name)?;
-    let mut attributes = state.plain;
-    attributes.extend(state.members);
-    Some(Value::host(Layer { class, attributes: RefCell::new(attributes) }))
+    Layer::of_attributes(name, state.plain.into_iter().chain(state.members)).map(Value::host)
 }
 
 /// Arguments of a constructor that the making of weights asks for, by name.
@@ -111,6 +108,17 @@ impl Layer {
         layer.initialize(machine, &given)?;
         let asked = given.asked.take();
         Ok((layer, asked))
+    }
+
+    /// Makes a layer of a class of the table as its constructor does; `None` where there is no such class.
+    pub fn of_class(machine: &Machine, name: &str, args: &Args) -> Option<Result<Self, Raise>> {
+        table().get(name).map(|class| Self::construct(machine, class, args))
+    }
+
+    /// Makes a layer of a class of the table of what it has; `None` where there is no such class.
+    pub fn of_attributes(name: &str, attributes: impl IntoIterator<Item = (Box<str>, Value)>) -> Option<Self> {
+        let class = table().get(name)?;
+        Some(Self { class, attributes: RefCell::new(attributes.into_iter().collect()) })
     }
 
     /// Makes a layer of the same class that has nothing yet.
@@ -331,7 +339,7 @@ impl Layer {
     }
 
     /// Computes the layer: the table's function of the inputs and the attributes.
-    fn forward(&self, machine: &Machine, args: &Args) -> HostResult {
+    pub fn forward(&self, machine: &Machine, args: &Args) -> HostResult {
         let name = self.class.name();
         let mut inputs = args.positional.clone();
         inputs.extend(args.keyword.iter().map(|(_, value)| value.clone()));
