@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::check;
+use common::{check, here};
+use program::Limits;
 
 #[test]
 fn training_gives_the_bits_that_pytorch_gives() {
@@ -38,4 +39,16 @@ fn values_of_every_kind_print_as_in_python() {
 #[test]
 fn features_that_meet_give_what_python_gives() {
     check(include_str!("programs/combinations.py"));
+}
+
+#[test]
+fn a_class_that_derives_from_a_container_is_told_what_to_write_instead() {
+    for container in ["Sequential", "ModuleList", "ModuleDict"] {
+        let printed = here(&format!("from torch import nn\nclass Own(nn.{container}): pass"), &Limits::default());
+        let refusal = format!(
+            "TypeError: class Own: deriving from torch.nn.{container} is not supported by this server: derive from \
+             torch.nn.Module, and keep one in an attribute\n"
+        );
+        assert_eq!(printed, refusal);
+    }
 }
