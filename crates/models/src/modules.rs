@@ -502,15 +502,14 @@ pub fn is_learned(value: &Value) -> bool {
 
 /// Has the tensors of a value that a block is given require no grad, and come of no parameters.
 pub fn forget(value: &Value) {
-    let all = |values: Vec<Value>| values.iter().for_each(forget);
     if let Some(tensor) = torch::Tensor::of(value) {
         tensor.forget();
     } else if let Some(output) = engine::python::host::<ModelOutput>(value) {
-        all(output.fields().into_iter().map(|(_, field)| field).collect());
+        output.fields().iter().for_each(|(_, field)| forget(field));
     } else if let Value::Tuple(items) = value {
-        all(items.to_vec());
+        items.iter().for_each(forget);
     } else if let Value::Dict(dict) = value {
-        all(dict.entries().into_iter().map(|(_, entry)| entry).collect());
+        dict.entries().iter().for_each(|(_, entry)| forget(entry));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 pub use base::{call_instance, delete_instance_attribute, set_instance_attribute};
 pub use container::Container;
 pub use derived::{attribute as derived_attribute, initialize as initialize_derived};
-pub use layer::Layer;
+pub use layer::{Layer, is_class as is_layer};
 
 /// Finds a class by its name.
 pub fn class(name: &str) -> Option<Value> {
@@ -44,14 +44,9 @@ pub fn home(name: &str) -> &'static str {
     }
 }
 
-/// Says whether a name of `torch.nn` is that of a layer.
-pub fn is_layer(name: &str) -> bool {
-    layer::constructor(name).is_some()
-}
-
 /// Says whether a name of `torch.nn` is that of a layer or a container.
 pub fn is_class(name: &str) -> bool {
-    container::constructor(name).is_some() || layer::constructor(name).is_some()
+    container::constructor(name).is_some() || is_layer(name)
 }
 
 /// What a request brings of a module: the object's `__dict__`.

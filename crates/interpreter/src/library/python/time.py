@@ -3,6 +3,7 @@ __all__ = (
     "process_time_ns", "sleep", "strftime", "struct_time", "time", "time_ns",
 )
 
+
 class struct_time(tuple):
     """The parts of a moment."""
     _names = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec", "tm_wday", "tm_yday", "tm_isdst")

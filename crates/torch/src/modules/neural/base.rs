@@ -40,17 +40,21 @@ pub fn is_instance(value: &Value) -> bool {
 /// Returns the tensors and modules that an instance has registered, or simply holds.
 pub fn members(value: &Value) -> Vec<(String, Value)> {
     let Value::Instance(instance) = value else { return Vec::new() };
-    let registered = REGISTERS.iter().filter_map(|register| match instance.own(register) {
-        Some(Value::Dict(dict)) => Some(dict.entries()),
-        _ => None,
-    });
-    let registered = registered.flatten().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value)));
     let plain = instance
         .attributes()
         .into_iter()
         .filter(|(_, value)| super::is_module(value) || Tensor::of(value).is_some_and(|tensor| tensor.is_parameter()))
         .map(|(name, value)| (name.to_string(), value));
-    registered.chain(plain).collect()
+    all_registered(instance).chain(plain).collect()
+}
+
+/// Returns what an instance has registered.
+pub fn all_registered(instance: &Instance) -> impl Iterator<Item = (String, Value)> {
+    let registers = REGISTERS.iter().filter_map(|register| match instance.own(register) {
+        Some(Value::Dict(dict)) => Some(dict.entries()),
+        _ => None,
+    });
+    registers.flatten().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value)))
 }
 
 fn registered(instance: &Instance, name: &str) -> Option<Value> {

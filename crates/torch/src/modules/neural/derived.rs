@@ -48,7 +48,7 @@ pub fn attribute(machine: &Machine, class: &str, instance: &Value, name: &str) -
 fn as_layer(class: &str, instance: &Value) -> Result<Layer, Raise> {
     let Value::Instance(own) = instance else { return Err(Raise::type_error("this is no layer")) };
     let plain = own.attributes().into_iter().map(|(name, value)| (name.as_ref().into(), value));
-    let members = base::members(instance).into_iter().map(|(name, value)| (name.into(), value));
-    let layer = Layer::of_attributes(class, plain.chain(members));
+    let registered = base::all_registered(own).map(|(name, value)| (name.into(), value));
+    let layer = Layer::of_attributes(class, plain.chain(registered));
     layer.ok_or_else(|| Raise::type_error(format!("{class} is no layer")))
 }

@@ -36,6 +36,11 @@ fn table() -> &'static HashMap<&'static str, Signature> {
     })
 }
 
+/// Says whether a name is that of a layer.
+pub fn is_class(name: &str) -> bool {
+    table().contains_key(name)
+}
+
 /// Finds a layer's constructor.
 pub fn constructor(name: &str) -> Option<Construct> {
     let class = table().get(name)?;
