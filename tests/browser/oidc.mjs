@@ -43,6 +43,12 @@ async function logsIn(page, login) {
   await page.click("button[type=submit]");
 }
 
+/// Signs out here, not at the provider.
+async function signsOut(page) {
+  await page.click("button:text('Sign out')");
+  await page.waitForSelector("a:text('Sign out of the university, too')");
+}
+
 async function device(code, login) {
   const page = await opened();
   await page.goto(code);
@@ -58,6 +64,7 @@ async function pages() {
   check(new URL(page.url()).pathname === "/sign-in", `/me is shown to nobody: ${page.url()}`);
   await isRight(page, "the sign-in page");
   await page.click("a:text('Sign in with the university')");
+  await page.waitForSelector("input[name=login]");
   check(page.url().startsWith(there.issuer), `it leads to ${page.url()}`);
   await logsIn(page, "ada.lab-b.researchers");
   await page.waitForURL(`${there.url}/me`);
@@ -106,21 +113,21 @@ async function pages() {
 
   // It comes to where it was meant to, though the way led by the provider.
   await page.goto(`${there.url}/me`);
-  await page.click("button:text('Sign out')");
+  await signsOut(page);
   await page.goto(`${there.url}/me?reach=1`);
   await page.click("a:text('Sign in with the university')");
   await page.waitForURL(`${there.url}/me?reach=1`);
   ok("comes back");
 
   // Who signs out here is told where to do so at the provider, which asks for a password from then on.
-  await page.click("button:text('Sign out')");
+  await signsOut(page);
   check((await kept(page, "/sign-out")) === "", `the browser keeps ${await kept(page, "/sign-out")}`);
   await isRight(page, "the page of who signed out");
   const leads = new URL(await page.getAttribute("a:text('Sign out of the university, too')", "href"));
   check(leads.searchParams.get("id_token_hint")?.split(".").length === 3, `the provider is not told who signs out: ${leads}`);
   await page.click("a:text('Sign out of the university, too')");
-  check(page.url().startsWith(there.issuer), `it leads to ${page.url()}`);
   await page.click("button[value=yes]");
+  check(page.url().startsWith(there.issuer), `it leads to ${page.url()}`);
   await page.waitForSelector("text=Sign-out Success");
   await page.goto(`${there.url}/sign-in`);
   await page.click("a:text('Sign in with the university')");

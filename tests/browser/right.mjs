@@ -17,6 +17,8 @@ export function launched(executablePath) {
 
 /// What every page keeps to: no rule of accessibility is broken, and it fits the screen.
 export async function isRight(page, name) {
+  // A click ends when the next page begins to arrive.
+  await page.waitForLoadState();
   await page.evaluate(axe);
   const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   check(passes.length > 10, `${name}: only ${passes.length} rules were looked at`);

@@ -104,6 +104,11 @@ impl<M: Model> Generation<M> {
         i64::try_from(self.fresh).unwrap_or(i64::MAX)
     }
 
+    /// Returns how long the sequences are.
+    pub fn length(&self) -> i64 {
+        i64::try_from(self.sequences.first().map_or(0, Vec::len)).unwrap_or(i64::MAX)
+    }
+
     /// Returns how many tokens of each row a pass computes at most, of which the first one computes so many.
     pub fn widest(&self, first: i64) -> i64 {
         if self.caching {

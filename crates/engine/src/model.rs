@@ -32,6 +32,9 @@ pub struct Schema {
     pub layers: Vec<Site>,
     /// Modules whose arguments are those of the whole call: the root, and what it hands them on to.
     pub called: Vec<Site>,
+    /// How many tokens a token sees in layers that do not see all: rows of as many or more have masks there that shorter ones
+    /// have not.
+    pub windows: Vec<i64>,
     /// What modules' forwards do step by step. Their sites follow the modules'.
     pub operations: Vec<OperationSchema>,
     /// Modules that the Hugging Face implementation has and this one does not, each with all that is inside of it.
@@ -461,6 +464,8 @@ pub enum Packed<T> {
     Tokens(T),
     /// One tensor per part, in Hugging Face's shape: attention weights, key and value states.
     Parts(Vec<T>),
+    /// One tensor for some of the parts, in Hugging Face's shape, and `None` for the others: masks.
+    Some(Vec<Option<T>>),
 }
 
 /// Values by name.

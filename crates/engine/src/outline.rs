@@ -130,6 +130,7 @@ fn form<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout) -> Form {
             let (tensor, along) = match leaf {
                 Packed::Tokens(tensor) => (Some(tensor), true),
                 Packed::Parts(parts) => (parts.first(), false),
+                Packed::Some(parts) => (parts.first().and_then(Option::as_ref), false),
             };
             let Some((tensor, dtype)) = tensor.and_then(|tensor| Some((tensor, tensor.dtype()?))) else {
                 return Form::Unknown;

@@ -42,6 +42,9 @@ pub struct Company<'a> {
     arguments: &'a str,
     /// Whether gradients are recorded of the pass.
     recording: bool,
+    /// Whether its code may look at operations: forwards are then run step by step, and ends of rows have masks, so that these
+    /// take other steps than whole rows.
+    steps: bool,
     /// Which arguments the model is called with; `None` where that differs from trace to trace.
     call: Option<CallForm>,
     /// Whether somebody looks at those, or at operations that they lead to.
@@ -54,7 +57,8 @@ impl Company<'_> {
     pub fn and(self, other: Self) -> Option<Self> {
         let call = self.call.filter(|_| self.call == other.call);
         let looks = self.looks || other.looks;
-        let fits = self.arguments == other.arguments && self.recording == other.recording && (call.is_some() || !looks);
+        let alike = (self.arguments, self.recording, self.steps) == (other.arguments, other.recording, other.steps);
+        let fits = alike && (call.is_some() || !looks);
         fits.then_some(Self { call, looks, ..self })
     }
 }
@@ -68,6 +72,8 @@ struct CallForm {
     begun: bool,
     masked: bool,
     placed: bool,
+    /// How many of the model's windows its rows fill, if its code may look at operations: there are masks from then on.
+    filled: usize,
 }
 
 /// A block, with its first row and how many it has; `None` sees all.
@@ -379,16 +385,22 @@ impl<M: Model> Trace<M> {
     /// Tells whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
     /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
     pub fn company(&self) -> Option<Company<'_>> {
-        let (run, called) = (&self.run, &self.run.job.model.schema().called);
-        let looks = run.job.calls || run.sees_operations() || called.iter().any(|&site| run.wants(site).input);
+        let (run, schema) = (&self.run, self.run.job.model.schema());
+        let steps = run.sees_operations();
+        let looks = run.job.calls || steps || schema.called.iter().any(|&site| run.wants(site).input);
+        let length = match &self.work {
+            Work::Generate { generation, .. } => generation.length(),
+            Work::Forward { .. } => self.batch.length,
+        };
         let call = CallForm {
             generating: matches!(self.work, Work::Generate { .. }),
             begun: self.run.passes() > 0,
             masked: !self.batch.full(),
             placed: self.batch.positions.is_some(),
+            filled: schema.windows.iter().filter(|&&window| steps && length >= window).count(),
         };
         let recording = matches!(self.work, Work::Forward { recording: true, .. });
-        self.arguments.as_deref().map(|arguments| Company { arguments, recording, call: Some(call), looks })
+        self.arguments.as_deref().map(|arguments| Company { arguments, recording, steps, call: Some(call), looks })
     }
 
     /// Returns the bytes that its passes take at most.

@@ -12,8 +12,9 @@ use crate::python;
 /// # Errors
 /// When the packed tensor does not lie as the layout says.
 pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, part: usize) -> Result<Tree<T>, Raise> {
-    map(tree, &mut |leaf| match leaf {
-        Packed::Parts(parts) => parts.get(part).cloned().ok_or_else(missing_segment),
+    graft(tree, &mut |leaf| match leaf {
+        Packed::Parts(parts) => parts.get(part).cloned().map(Tree::Leaf).ok_or_else(missing_segment),
+        Packed::Some(parts) => Ok(parts.get(part).ok_or_else(missing_segment)?.clone().map_or(Tree::None, Tree::Leaf)),
         Packed::Tokens(tensor) => {
             let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
             let own = if layout.parts.len() == 1 {
@@ -23,7 +24,7 @@ pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, part: usize) -> 
             };
             let mut shape = vec![rows, length];
             shape.extend(own.shape().into_iter().skip(1));
-            own.view(&shape)
+            own.view(&shape).map(Tree::Leaf)
         }
     })
 }
@@ -56,6 +57,7 @@ pub fn put<T: Tensor>(tree: &mut Tree<Packed<T>>, layout: &Layout, part: usize, 
 fn put_leaf<T: Tensor>(packed: &mut Packed<T>, layout: &Layout, part: usize, new: T) -> Result<(), Raise> {
     match packed {
         Packed::Parts(parts) => *parts.get_mut(part).ok_or_else(missing_segment)? = new,
+        Packed::Some(parts) => *parts.get_mut(part).ok_or_else(missing_segment)? = Some(new),
         Packed::Tokens(tensor) => {
             let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
             let whole = tensor.shape();
@@ -98,24 +100,29 @@ fn missing_segment() -> Raise {
 /// # Errors
 /// The first that the function returns.
 pub fn map<A, B>(tree: &Tree<A>, apply: &mut impl FnMut(&A) -> Result<B, Raise>) -> Result<Tree<B>, Raise> {
+    graft(tree, &mut |leaf| apply(leaf).map(Tree::Leaf))
+}
+
+/// Puts what a function makes of it in the place of every tensor.
+fn graft<A, B>(tree: &Tree<A>, apply: &mut impl FnMut(&A) -> Result<Tree<B>, Raise>) -> Result<Tree<B>, Raise> {
     Ok(match tree {
         Tree::None => Tree::None,
         Tree::Bool(value) => Tree::Bool(*value),
         Tree::Int(value) => Tree::Int(*value),
         Tree::Float(value) => Tree::Float(*value),
         Tree::Object(object) => Tree::Object(Rc::clone(object)),
-        Tree::Leaf(leaf) => Tree::Leaf(apply(leaf)?),
-        Tree::Tuple(items) => Tree::Tuple(items.iter().map(|item| map(item, apply)).collect::<Result<_, _>>()?),
-        Tree::Dict(entries) => Tree::Dict(map_fields(entries, apply)?),
-        Tree::Record { class, fields } => Tree::Record { class, fields: map_fields(fields, apply)? },
+        Tree::Leaf(leaf) => apply(leaf)?,
+        Tree::Tuple(items) => Tree::Tuple(items.iter().map(|item| graft(item, apply)).collect::<Result<_, _>>()?),
+        Tree::Dict(entries) => Tree::Dict(graft_fields(entries, apply)?),
+        Tree::Record { class, fields } => Tree::Record { class, fields: graft_fields(fields, apply)? },
     })
 }
 
-fn map_fields<A, B>(
+fn graft_fields<A, B>(
     fields: &[(&'static str, Tree<A>)],
-    apply: &mut impl FnMut(&A) -> Result<B, Raise>,
+    apply: &mut impl FnMut(&A) -> Result<Tree<B>, Raise>,
 ) -> Result<Fields<B>, Raise> {
-    fields.iter().map(|(name, field)| Ok((*name, map(field, apply)?))).collect()
+    fields.iter().map(|(name, field)| Ok((*name, graft(field, apply)?))).collect()
 }
 
 /// Lists the tensors.

@@ -1,5 +1,6 @@
 //! Makes a decoder of a family's blueprint: the module tree, and the weights that are read into it.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use kernels::{Along, Keep, Weight, varlen};
@@ -122,6 +123,8 @@ pub fn assemble(
     let decoder = Decoder { about, embedding, layers, norm, rotary, head, forwards };
     builder.schema.layers.clone_from(&decoder.about.layers);
     builder.schema.execution = decoder.order();
+    builder.schema.windows =
+        decoder.about.windows.iter().copied().flatten().collect::<BTreeSet<_>>().into_iter().collect();
     builder.schema.called = [Some(root), around, Some(base)].into_iter().flatten().collect();
     Ok(decoder)
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use engine::{Attention, Inputs, Part, Site, Tree};
+use engine::{Attention, Inputs, Packed, Part, Site, Tree};
 use interpreter::raise::Raise;
 use kernels::attention::Seen;
 use kernels::{number, varlen};
@@ -304,6 +304,18 @@ impl Shared {
         })
     }
 
+    /// Shows the masks of layers of a kind, and `None` to segments that have none, whatever others have.
+    fn own_masks(&self, kind: usize) -> Flow {
+        let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
+        let shown: Vec<Option<torch::Tensor>> =
+            masks.iter().map(|mask| Some(torch::Tensor::new(mask.as_ref()?.shallow_clone()))).collect();
+        match shown.iter().flatten().count() {
+            0 => Tree::None,
+            some if some < shown.len() => Tree::Leaf(Packed::Some(shown)),
+            _ => Tree::Leaf(Packed::Parts(shown.into_iter().flatten().collect())),
+        }
+    }
+
     /// Returns a mask for every segment: those without one get what attention does without.
     pub fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
         let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
@@ -347,6 +359,10 @@ impl Shared {
                 self.masks.get_mut(kind).into_iter().for_each(|masks| *masks = vec![None]);
             }
             ("attention_mask", Tree::None) => {}
+            ("attention_mask", Tree::Leaf(Packed::Some(new))) => {
+                let own = |mask: Option<torch::Tensor>| Some(Rc::new(mask?.tch().shallow_clone()));
+                self.masks.get_mut(kind).into_iter().for_each(|masks| *masks = new.iter().cloned().map(own).collect());
+            }
             ("attention_mask", flow) => {
                 let (new, written) = (pass.tensors(flow)?, self.written_masks(kind, pass)?);
                 let masks = self.masks.get_mut(kind).map(Vec::as_mut_slice).unwrap_or_default();
@@ -407,7 +423,11 @@ impl Stream {
     }
 
     fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
-        if name == "hidden_states" { Ok(pass.leaf(&self.hidden)) } else { self.shared.field(name, self.kind, pass) }
+        match name {
+            "hidden_states" => Ok(pass.leaf(&self.hidden)),
+            "attention_mask" => Ok(self.shared.own_masks(self.kind)),
+            name => self.shared.field(name, self.kind, pass),
+        }
     }
 }
 
@@ -751,9 +771,8 @@ impl Input for Handed<'_> {
         for name in about.calls.base.keyword {
             let flow = match *name {
                 "attention_mask" => {
-                    let own =
-                        |(kind, of): (usize, &&'static str)| Ok((*of, self.course.shared().field(name, kind, pass)?));
-                    Tree::Dict(self.types().iter().enumerate().map(own).collect::<Result<_>>()?)
+                    let own = |(kind, of): (usize, &&'static str)| (*of, self.course.shared().own_masks(kind));
+                    Tree::Dict(self.types().iter().enumerate().map(own).collect())
                 }
                 "inputs_embeds" => self.course.hidden().map_or(Tree::None, |hidden| pass.leaf(hidden)),
                 name => call.field(name)?,

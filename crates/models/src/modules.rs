@@ -539,6 +539,7 @@ fn value(flow: &Flow, learned: bool) -> std::result::Result<Value, Raise> {
         Tree::Float(number) => Value::Float(*number),
         Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
         Tree::Leaf(Packed::Parts(parts)) => parts.first().map_or(Value::None, own),
+        Tree::Leaf(Packed::Some(parts)) => parts.first().and_then(Option::as_ref).map_or(Value::None, own),
         Tree::Tuple(items) => {
             Value::tuple(items.iter().map(|item| value(item, learned)).collect::<std::result::Result<_, _>>()?)
         }

@@ -227,6 +227,7 @@ impl<'a> Pass<'a> {
             Packed::Tokens(tensor) if self.single() => return self.join(vec![self.view(tensor.tch(), 0)?]),
             Packed::Tokens(tensor) => return Ok(Tokens::Packed(tensor.tch().shallow_clone())),
             Packed::Parts(parts) => parts,
+            Packed::Some(_) => return Err(not_a_tensor(&Tree::None).into()),
         };
         // Rows that lie beside others' must not grow into them.
         let fits = |(tensor, part): (&torch::Tensor, &Part)| {
@@ -250,6 +251,7 @@ impl<'a> Pass<'a> {
                 (0..self.layout.parts.len()).map(|segment| self.view(tensor.tch(), segment)).collect()
             }
             Tree::Leaf(Packed::Parts(_)) => Err(wrong_segments().into()),
+            Tree::Leaf(Packed::Some(_)) => Err(not_a_tensor(&Tree::None).into()),
             other => Err(not_a_tensor(&other).into()),
         }
     }

@@ -1,13 +1,13 @@
 //! What a block writes, through whatever view and to whatever it is shown, reaches its own rows and nothing else.
 
 use engine::Job;
-use engine::conformance;
+use engine::conformance::{self, owned};
 use fastrand::Rng;
 use models::testing::LLAMA;
-use program::TensorData;
+use program::{Function, TensorData};
 
 use super::tags::assert_same_bits;
-use super::{MODELS, assert_near, job, saved};
+use super::{MODELS, assert_near, generation, job, named, saved};
 
 /// Ways to look at a part of `x`, `[1, positions, 64]`.
 const VIEWS: [&str; 52] = [
@@ -193,6 +193,73 @@ out = HEAD.output.save()";
                 }
             }
         }
+    }
+}
+
+/// What a job sees of how modules are called is what it sees alone: a mask where it has one, and none where it has none, whatever
+/// masks others in the pass have: some pad, some reach beyond a window, and some compute the ends of rows that came before.
+#[test]
+fn s1_whether_there_is_a_mask_is_a_jobs_own() {
+    const TELL: &str = "
+def told(x):
+    if isinstance(x, (tuple, list)):
+        return [told(item) for item in x]
+    if isinstance(x, dict):
+        return {name: told(item) for name, item in x.items()}
+    return list(x.shape) if isinstance(x, torch.Tensor) else str(type(x))
+print(told(seen))
+seen = nnsight.save(seen)
+out = HEAD.output.save()";
+    const LOOKS: [&str; 6] = [
+        "seen = LAYERS[0].inputs",
+        "seen = [LAYERS[0].inputs, LAYERS[1].ATTN.inputs, LAYERS[2].inputs]",
+        "LAYERS[1].inputs[1]['attention_mask'] = None\nseen = LAYERS[1].ATTN.inputs",
+        "seen = LAYERS[0].ATTN.source.attention_interface_1.inputs",
+        "seen = LAYERS[3].ATTN.source.attention_interface_1.inputs",
+        "seen = [LAYERS[2].inputs, LAYERS[2].ATTN.source.attention_interface_1.inputs, LAYERS[3].inputs]",
+    ];
+    let (early, long) = ("The old tower of Paris", "The tower of Paris is old and tall. ".repeat(12));
+    for &subject in MODELS {
+        let (mut beside, mut forks) = (0, 0);
+        for eager in [false, true] {
+            let with = |mut job: Job| {
+                job.program.env.attn_implementation = eager.then(|| "eager".into());
+                job
+            };
+            for looks in LOOKS {
+                let source = format!("{looks}{TELL}");
+                let padded = || {
+                    let lines = source.replace('\n', "\n    ");
+                    let source = format!("with tracer.invoke(['The', 'The tower of Paris']):\n    {lines}");
+                    with(owned(subject.job("", Function::Call, &named(subject, &source), &[]), "b"))
+                };
+                let looker = |tenant: &str, text: &str| with(job(subject, tenant, text, &source));
+                let editor =
+                    || with(job(subject, "f", early, "LAYERS[0].output[:, 1:] *= 2\nout = HEAD.output.save()"));
+                let jobs = || {
+                    let step = generation(subject, "e", "The tower", &source, &[("max_new_tokens", 2)]);
+                    vec![
+                        looker("a", "The tower"),
+                        padded(),
+                        looker("c", &long),
+                        looker("d", "Helix"),
+                        with(step),
+                        editor(),
+                    ]
+                };
+                let alone: Vec<_> = jobs().into_iter().map(|job| subject.outcomes(vec![job]).remove(0)).collect();
+                let mut engine = (subject.engine)();
+                let plain = with(job(subject, "f", early, "out = HEAD.output.save()"));
+                assert!(conformance::outcomes(engine.as_mut(), vec![plain]).iter().all(|plain| plain.end.is_ok()));
+                let together = conformance::outcomes(engine.as_mut(), jobs());
+                for (place, (found, alone)) in together.iter().zip(&alone).enumerate() {
+                    assert_near(found, alone, &format!("eager {eager}, job {place}: {looks}"));
+                    beside += found.usage.shared - found.usage.forwards;
+                    forks += found.usage.forks;
+                }
+            }
+        }
+        assert!(beside > 0 && forks > 0, "{}: {beside} beside others, {forks} forks", subject.layers);
     }
 }
 
